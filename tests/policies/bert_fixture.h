@@ -1,9 +1,11 @@
-/* What the tests of BERT encoders share: tiny encoders, the texts of the golden vectors, and these. */
+/* What the tests of BERT encoders share: tiny encoders, the texts of the golden vectors, and these; a scratch
+ * folder, where SCRATCH names one. */
 #ifndef KEEL_TESTS_BERT_FIXTURE_H
 #define KEEL_TESTS_BERT_FIXTURE_H
 
 #include "fixture.h"
 
+#include "core/file.h"
 #include "core/json.h"
 #include "policies/transformer/bert.h"
 
@@ -26,6 +28,23 @@ static void close_golden(void) {
     cJSON_Delete(golden);
     keel_arena_free(&arena);
 }
+
+#ifdef SCRATCH
+static char folder[256];
+
+static int set_up(void **state) {
+    (void)state;
+    if (!scratch_make(folder, SCRATCH)) return -1;
+    open_golden();
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    close_golden();
+    return keel_folder_remove(folder, &err);
+}
+#endif
 
 static keel_bert *load(const char *name) {
     keel_bert *bert;

@@ -3,34 +3,19 @@
 #ifndef KEEL_TESTS_ENCODER_FIXTURE_H
 #define KEEL_TESTS_ENCODER_FIXTURE_H
 
-#include "fixture.h"
+#include "sft_fixture.h"
 
-#include "core/file.h"
-#include "core/json.h"
-#include "policies/base.h"
 #include "policies/encoder_base/model.h"
-#include "policies/sft.h"
-#include "support/interrupt.h"
 
 #define TINY KEEL_SOURCE_DIR "/tests/policies/golden/bert/mean"
 
-static char folder[256];
-static keel_store *store;
-static keel_split split;
 static struct keel_encoder_base_config config;
 static size_t risk_known_every; /* n-th conversation; 0: none */
 static size_t told_otherwise;   /* conversation of another risk; 0: none */
 static const char *one_group;   /* of all conversations, or NULL */
 
-static const char *in(const char *name) {
-    return scratch_path(folder, name);
-}
-
 static int set_up(void **state) {
     (void)state;
-    interrupt_listen();
-    if (!scratch_make(folder, SCRATCH)) return -1;
-    if (keel_store_open(&store, in("logs.db"), KEEL_STORE_CREATE, &err) != KEEL_OK) return -1;
     if (keel_options_defaults(keel_encoder_base_options, &config, &err) != KEEL_OK) return -1;
     risk_known_every = 1;
     told_otherwise = 0;
@@ -42,14 +27,7 @@ static int set_up(void **state) {
     config.head_epochs = 20;
     config.learning_rate = 1e-3;
     config.common.fixed_answers = 1; /* none */
-    return keel_split_parse("train", &split, &err) == KEEL_OK ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    interrupt_set(false);
-    keel_store_close(store);
-    return keel_folder_remove(folder, &err);
+    return open_store();
 }
 
 /* Conversation i asks for one thing or another; both an answer and a refusal were given, the right one taken.
@@ -92,13 +70,7 @@ static void add_log(size_t n, const char *name, const char *in_split) {
 }
 
 static keel_status tune_from(const char *spec, const char *name, size_t threads) {
-    keel_pool *pool;
-    char dir[512];
-    snprintf(dir, sizeof dir, "%s", in(name));
-    assert_ok(keel_pool_open(&pool, threads, &err));
-    keel_status status = keel_sft(store, &split, spec, &config.common, dir, true, NULL, pool, &err);
-    keel_pool_close(pool);
-    return status;
+    return sft(spec, &config.common, NULL, name, NULL, threads);
 }
 
 static inline keel_encoder_base *tuned(const char *name) {
@@ -111,25 +83,7 @@ static inline keel_encoder_base *tuned(const char *name) {
 static inline void same_artefact(const char *a, const char *b) {
     static const char *const names[] = {"keel.json", "model.safetensors", "heads.safetensors",
                                         "encoder.json"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char one[512], other[512], first[65], second[65];
-        snprintf(one, sizeof one, "%s/%s/%s", folder, a, names[i]);
-        snprintf(other, sizeof other, "%s/%s/%s", folder, b, names[i]);
-        assert_ok(keel_file_hash(one, first, &err));
-        assert_ok(keel_file_hash(other, second, &err));
-        if (strcmp(first, second) != 0) fail_msg("%s differs between %s and %s", names[i], a, b);
-    }
-}
-
-/* A figure of the metrics that the artefact has. */
-static inline double figure(const char *name, const char *key) {
-    cJSON *manifest;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s/keel.json", folder, name);
-    assert_ok(keel_json_parse_file(path, &manifest, &err));
-    const double value = cJSON_GetNumberValue(keel_json_get(keel_json_get(manifest, "metrics"), key));
-    cJSON_Delete(manifest);
-    return value;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) same_file(a, b, names[i]);
 }
 
 #endif

@@ -1,24 +1,8 @@
 /* Encoders: the vectors of transformers, whatever the company of a text; what is not computed is refused. */
+#define SCRATCH "bert"
 #include "bert_fixture.h"
 
 #include <math.h>
-
-#include "core/file.h"
-
-static char folder[256];
-
-static int set_up(void **state) {
-    (void)state;
-    if (!scratch_make(folder, "bert")) return -1;
-    open_golden();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    close_golden();
-    return keel_folder_remove(folder, &err);
-}
 
 /* Mean and normalised, float; first token, in half precision, in two shards, with a prefix. */
 static void vectors_are_those_of_transformers(void **state) {

@@ -1,42 +1,18 @@
 /* Encoders whose matrices are in other number formats: vectors near those of F32, the same for a text in any
  * company; back in F32 what the format holds; tuning refused. */
+#define SCRATCH "bert_matrix"
 #include "bert_made.h"
 
 #include <math.h>
 
-#include "core/file.h"
+#include "core/numeric.h"
 #include "core/safetensors.h"
 #include "policies/transformer/bert_tape.h"
-
-static char folder[256];
-
-static int set_up(void **state) {
-    (void)state;
-    if (!scratch_make(folder, "bert_matrix")) return -1;
-    open_golden();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    close_golden();
-    return keel_folder_remove(folder, &err);
-}
 
 static const keel_matrix_type formats[] = {KEEL_MATRIX_BF16, KEEL_MATRIX_Q8_0, KEEL_MATRIX_I8,
                                            KEEL_MATRIX_Q4_0, KEEL_MATRIX_Q4_G32};
 static const double least[] = {0.999, 0.995, 0.995, 0.9, 0.9}; /* cosines to F32 */
 enum { N_FORMATS = sizeof formats / sizeof *formats };
-
-static double cosine(const float *x, const float *y, size_t n) {
-    double xy = 0, xx = 0, yy = 0;
-    for (size_t i = 0; i < n; i++) {
-        xy += (double)x[i] * (double)y[i];
-        xx += (double)x[i] * (double)x[i];
-        yy += (double)y[i] * (double)y[i];
-    }
-    return xy / sqrt(xx * yy);
-}
 
 static void vectors_are_near_those_of_f32(void **state) {
     (void)state;
@@ -48,7 +24,7 @@ static void vectors_are_near_those_of_f32(void **state) {
         const float *found = vectors_of(bert, texts, n_texts);
         assert_memory_not_equal(found, expected, n_texts * MADE_HIDDEN * sizeof *found);
         for (size_t i = 0; i < n_texts; i++) {
-            const double near = cosine(found + i * MADE_HIDDEN, expected + i * MADE_HIDDEN, MADE_HIDDEN);
+            const double near = keel_cosine(found + i * MADE_HIDDEN, expected + i * MADE_HIDDEN, MADE_HIDDEN);
             if (!(near > least[f])) fail_msg("format %d, text %zu: cosine %.6f", (int)formats[f], i, near);
         }
         keel_bert_close(bert);
@@ -157,8 +133,8 @@ static void a_folder_says_what_its_matrices_are_multiplied_with(void **state) {
     const float *rounded = vectors_of(whole, texts, n_texts);
     for (size_t i = 0; i < n_texts; i++) {
         const size_t at = i * MADE_HIDDEN;
-        assert_true(cosine(found + at, expected + at, MADE_HIDDEN) >
-                    cosine(rounded + at, expected + at, MADE_HIDDEN));
+        assert_true(keel_cosine(found + at, expected + at, MADE_HIDDEN) >
+                    keel_cosine(rounded + at, expected + at, MADE_HIDDEN));
     }
     keel_bert_close(bert);
     keel_bert_close(again);

@@ -1,29 +1,12 @@
-#include "fixture.h"
+#define GOLDEN_FILE "bpe.json"
+#include "golden_fixture.h"
 
-#include "core/json.h"
 #include "core/parallel.h"
 #include "policies/tokens/bpe_train.h"
 #include "policies/tokens/gguf_pre.h"
 #include "policies/tokens/tokenizer.h"
 #include "support/faults.h"
 #include "support/threads.h"
-
-static cJSON *golden;
-static keel_arena arena;
-
-static int set_up(void **state) {
-    (void)state;
-    return keel_json_parse_file(KEEL_SOURCE_DIR "/tests/policies/golden/bpe.json", &golden, &err) == KEEL_OK
-               ? 0
-               : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    cJSON_Delete(golden);
-    keel_arena_free(&arena);
-    return 0;
-}
 
 /* ---- tokenizers of the golden file ---- */
 

@@ -1,28 +1,10 @@
-#include "fixture.h"
+#define GOLDEN_FILE "templates.json"
+#include "golden_fixture.h"
 
-#include "core/json.h"
 #include "core/parallel.h"
 #include "policies/tokens/chat_template.h"
 #include "support/faults.h"
 #include "support/threads.h"
-
-static cJSON *golden;
-static keel_arena arena;
-
-static int set_up(void **state) {
-    (void)state;
-    return keel_json_parse_file(KEEL_SOURCE_DIR "/tests/policies/golden/templates.json", &golden, &err) ==
-                   KEEL_OK
-               ? 0
-               : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    cJSON_Delete(golden);
-    keel_arena_free(&arena);
-    return 0;
-}
 
 /* Parses and renders; what comes of it, and the text in the arena. */
 static keel_status render(const char *source, const keel_chat_request *request, const char **out) {

@@ -297,7 +297,7 @@ static void what_is_there_is_not_written_over(void **state) {
     contains(err.hint, "--replace");
     assert_int_equal(keel_compress_base(out[0], llama_folder, true, &job, &err), KEEL_E_CONFLICT);
     contains(err.message, "no model that could be replaced");
-    assert_int_equal(keel_compress_base("builtin", out[1], true, &job, &err), KEEL_E_UNSUPPORTED);
+    assert_int_equal(keel_compress_base("builtin", out[1], true, &job, &err), KEEL_E_NOT_FOUND);
     assert_false(keel_file_is_folder(out[1]));
 }
 

@@ -1,68 +1,34 @@
 /* A decoder as a base: a tiny new one, made from a log, learns it, gives a prior, writes, and goes on. */
-#include "fixture.h"
+#define SCRATCH "decoder-base"
+#include "decoder_fixture.h"
 
 #include <math.h>
 
-#include "core/file.h"
-#include "core/json.h"
 #include "policies/decoder_base/loss.h"
-#include "policies/sft.h"
-#include "support/interrupt.h"
 
-static char folder[256];
-static keel_store *store;
-static keel_split split;
-static struct keel_decoder_base_config config;
 static const char *metrics_path; /* of tunings; NULL: none */
-
-static const char *in(const char *name) {
-    return scratch_path(folder, name);
-}
 
 static void set_tiny(void) {
     metrics_path = NULL;
-    assert_ok(keel_options_defaults(keel_decoder_base_options, &config, &err));
-    config.mode = KEEL_DECODER_FULL;
-    config.ngrams = KEEL_BESIDE_NO;
-    config.layers = 2;
-    config.hidden = 32;
-    config.heads = 4;
-    config.kv_heads = 2;
-    config.inner = 64;
+    set_tiny_decoder();
     config.vocabulary = 400;
-    config.state_tokens = 128;
-    config.batch = 8;
-    config.shard_tokens = 96;
     config.epochs = 2;
-    config.learning_rate = 0.01;
-    config.common.fixed_answers = 1; /* none */
 }
 
 static int set_up(void **state) {
     (void)state;
-    interrupt_listen();
-    if (!scratch_make(folder, "decoder-base")) return -1;
-    if (keel_store_open(&store, in("logs.db"), KEEL_STORE_CREATE, &err) != KEEL_OK) return -1;
     set_tiny();
-    return keel_split_parse("train", &split, &err) == KEEL_OK ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    interrupt_set(false);
-    keel_store_close(store);
-    return keel_folder_remove(folder, &err);
+    return open_store();
 }
 
 static keel_status tune_from(const char *spec, const char *name, size_t threads) {
-    keel_pool *pool;
-    char dir[512], from[512];
-    snprintf(dir, sizeof dir, "%s", in(name));
+    char from[512];
     snprintf(from, sizeof from, "%s", strcmp(spec, "decoder") == 0 ? spec : in(spec));
-    assert_ok(keel_pool_open(&pool, threads, &err));
-    keel_status status = keel_sft(store, &split, from, &config.common, dir, true, metrics_path, pool, &err);
-    keel_pool_close(pool);
-    return status;
+    return sft(from, &config.common, NULL, name, metrics_path, threads);
+}
+
+static keel_status tune(const char *name, size_t threads) {
+    return tune_from("decoder", name, threads);
 }
 
 static keel_decoder_base *load(const char *name) {
@@ -71,29 +37,9 @@ static keel_decoder_base *load(const char *name) {
     return (keel_decoder_base *)base;
 }
 
-/* A figure of the metrics that the artefact has, "losses" by their name. */
-static double figure(const char *name, const char *key) {
-    cJSON *manifest;
-    char path[512];
-    snprintf(path, sizeof path, "%s/keel.json", in(name));
-    assert_ok(keel_json_parse_file(path, &manifest, &err));
-    const cJSON *metrics = keel_json_get(manifest, "metrics"), *found = keel_json_get(metrics, key);
-    const double value =
-        cJSON_GetNumberValue(found ? found : keel_json_get(keel_json_get(metrics, "losses"), key));
-    cJSON_Delete(manifest);
-    return value;
-}
-
 static void same_artefact(const char *a, const char *b) {
     static const char *const names[] = {"keel.json", "model.safetensors", "tokenizer.json", "decoder.json"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char one[512], other[512], first[65], second[65];
-        snprintf(one, sizeof one, "%s/%s/%s", folder, a, names[i]);
-        snprintf(other, sizeof other, "%s/%s/%s", folder, b, names[i]);
-        assert_ok(keel_file_hash(one, first, &err));
-        assert_ok(keel_file_hash(other, second, &err));
-        if (strcmp(first, second) != 0) fail_msg("%s differs between %s and %s", names[i], a, b);
-    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) same_file(a, b, names[i]);
 }
 
 /* One conversation of these turns, the user's first; of the last one two candidates. */
@@ -447,18 +393,7 @@ static void a_run_interrupted_again_and_again_ends_in_the_same_bytes(void **stat
     add_sets(store, 20, "train");
     config.checkpoint_every = 2;
     assert_ok(tune_from("decoder", "whole", 1));
-    size_t cuts = 0;
-    for (long at = 3;; at += 3) {
-        interrupt_set(false);
-        interrupt_at(at);
-        keel_status status = tune_from("decoder", "cut", 1);
-        interrupt_at(0);
-        interrupt_set(false);
-        if (status == KEEL_OK) break;
-        if (status != KEEL_E_INTERRUPTED) fail_msg("%s: %s", err.where, err.message);
-        cuts++;
-    }
-    assert_true(cuts >= 2);
+    assert_true(tune_in_pieces(tune, "cut", 3, 3) >= 2);
     same_artefact("whole", "cut");
 }
 

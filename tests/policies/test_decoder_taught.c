@@ -1,37 +1,19 @@
 /* A decoder base that learns from another one (keel sft --teacher-base): a student of another shape says what
  * its teacher says; whatever interrupts it, and on any number of threads, it ends in the same bytes. */
-#include "fixture.h"
+#define SCRATCH "decoder-taught"
+#include "decoder_fixture.h"
 
 #include <math.h>
 
-#include "core/file.h"
-#include "core/json.h"
 #include "policies/compress/config.h"
-#include "policies/decoder_base/model.h"
 #include "policies/ngram_base/encode.h"
-#include "policies/sft.h"
-#include "support/interrupt.h"
 
-static char folder[256];
-static keel_store *store;
-static keel_split split;
-static struct keel_decoder_base_config config;
 static keel_base *teacher;
-
-static const char *in(const char *name) {
-    return scratch_path(folder, name);
-}
 
 static keel_status tune_with(const keel_base_config *how, const char *spec, const char *name,
                              size_t threads) {
     const keel_sft_extras extras = {.teacher_base = teacher};
-    keel_pool *pool;
-    char dir[512];
-    snprintf(dir, sizeof dir, "%s", in(name));
-    assert_ok(keel_pool_open(&pool, threads, &err));
-    keel_status status = keel_sft_with(store, &split, spec, how, &extras, dir, true, NULL, pool, &err);
-    keel_pool_close(pool);
-    return status;
+    return sft(spec, how, &extras, name, NULL, threads);
 }
 
 static keel_status tune(const char *name, size_t threads) {
@@ -40,25 +22,10 @@ static keel_status tune(const char *name, size_t threads) {
 
 static int set_up(void **state) {
     (void)state;
-    interrupt_listen();
-    if (!scratch_make(folder, "decoder-taught")) return -1;
-    assert_ok(keel_store_open(&store, in("logs.db"), KEEL_STORE_CREATE, &err));
-    assert_ok(keel_split_parse("train", &split, &err));
-    assert_ok(keel_options_defaults(keel_decoder_base_options, &config, &err));
-    config.mode = KEEL_DECODER_FULL;
-    config.ngrams = KEEL_BESIDE_NO;
-    config.layers = 2;
-    config.hidden = 32;
-    config.heads = 4;
-    config.kv_heads = 2;
-    config.inner = 64;
+    assert_int_equal(open_store(), 0);
+    set_tiny_decoder();
     config.vocabulary = 320;
-    config.state_tokens = 128;
-    config.batch = 8;
-    config.shard_tokens = 96;
     config.epochs = 6;
-    config.learning_rate = 0.01;
-    config.common.fixed_answers = 1; /* none */
     teacher = NULL;
     add_sets(store, 24, "train");
     assert_ok(tune("teacher", 2));
@@ -72,47 +39,17 @@ static int set_up(void **state) {
     return 0;
 }
 
-static int tear_down(void **state) {
-    (void)state;
-    interrupt_set(false);
+static int end(void **state) {
     keel_base_close(teacher);
-    keel_store_close(store);
-    return keel_folder_remove(folder, &err);
-}
-
-/* A number or text of the manifest, by a path of two keys. */
-static cJSON *manifest_of(const char *name) {
-    cJSON *manifest;
-    char path[512];
-    snprintf(path, sizeof path, "%s/keel.json", in(name));
-    assert_ok(keel_json_parse_file(path, &manifest, &err));
-    return manifest;
-}
-
-static double taught_loss(const char *name) {
-    cJSON *manifest = manifest_of(name);
-    const double loss = cJSON_GetNumberValue(
-        keel_json_get(keel_json_get(keel_json_get(manifest, "metrics"), "losses"), "taught"));
-    cJSON_Delete(manifest);
-    return loss;
+    return tear_down(state);
 }
 
 static void same_weights(const char *a, const char *b) {
-    char one[512], other[512], first[65], second[65];
-    snprintf(one, sizeof one, "%s/%s/model.safetensors", folder, a);
-    snprintf(other, sizeof other, "%s/%s/model.safetensors", folder, b);
-    assert_ok(keel_file_hash(one, first, &err));
-    assert_ok(keel_file_hash(other, second, &err));
-    assert_string_equal(first, second);
+    same_file(a, b, "model.safetensors");
 }
 
 static void differ(const char *a, const char *b) {
-    char one[512], other[512], first[65], second[65];
-    snprintf(one, sizeof one, "%s/%s/model.safetensors", folder, a);
-    snprintf(other, sizeof other, "%s/%s/model.safetensors", folder, b);
-    assert_ok(keel_file_hash(one, first, &err));
-    assert_ok(keel_file_hash(other, second, &err));
-    assert_string_not_equal(first, second);
+    assert_false(equal_files(a, b, "model.safetensors"));
 }
 
 static void a_student_comes_to_say_what_its_teacher_says(void **state) {
@@ -121,12 +58,10 @@ static void a_student_comes_to_say_what_its_teacher_says(void **state) {
     assert_ok(tune("short", 1));
     config.epochs = 8;
     assert_ok(tune("long", 1));
-    if (!(taught_loss("long") < 0.5 * taught_loss("short")))
-        fail_msg("after 1 and 8 passes: %g and %g", taught_loss("short"), taught_loss("long"));
+    if (!(figure("long", "taught") < 0.5 * figure("short", "taught")))
+        fail_msg("after 1 and 8 passes: %g and %g", figure("short", "taught"), figure("long", "taught"));
     cJSON *manifest = manifest_of("long");
-    assert_string_equal(
-        cJSON_GetStringValue(keel_json_get(keel_json_get(manifest, "lineage"), "teacher_base")),
-        teacher->hash);
+    assert_string_equal(teacher_in_lineage(manifest), teacher->hash);
     cJSON_Delete(manifest);
     config.common.distil = 0; /* the log alone: other weights */
     assert_ok(tune("untaught", 1));
@@ -141,18 +76,7 @@ static void threads_and_interruptions_change_nothing(void **state) {
     assert_ok(tune("whole", 1));
     assert_ok(tune("three", 3));
     same_weights("whole", "three");
-    size_t cuts = 0;
-    for (long at = 3;; at += 3) {
-        interrupt_set(false);
-        interrupt_at(at);
-        keel_status status = tune("cut", 1);
-        interrupt_at(0);
-        interrupt_set(false);
-        if (status == KEEL_OK) break;
-        if (status != KEEL_E_INTERRUPTED) fail_msg("%s: %s", err.where, err.message);
-        cuts++;
-    }
-    assert_true(cuts >= 2);
+    assert_true(tune_in_pieces(tune, "cut", 3, 3) >= 2);
     same_weights("whole", "cut");
 }
 
@@ -168,15 +92,7 @@ static void what_is_held_is_the_same_after_interruptions(void **state) {
     assert_ok(tune("whole", 1));
     assert_ok(tune("three", 3));
     same_weights("whole", "three");
-    for (long at = 4;; at += 4) {
-        interrupt_set(false);
-        interrupt_at(at);
-        keel_status status = tune("cut", 1);
-        interrupt_at(0);
-        interrupt_set(false);
-        if (status == KEEL_OK) break;
-        if (status != KEEL_E_INTERRUPTED) fail_msg("%s: %s", err.where, err.message);
-    }
+    tune_in_pieces(tune, "cut", 4, 4);
     same_weights("whole", "cut");
     config.learned_scales = false;
     assert_ok(tune("fixed", 1));
@@ -230,10 +146,10 @@ static void teachers_that_do_not_fit_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_student_comes_to_say_what_its_teacher_says, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(threads_and_interruptions_change_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_held_is_the_same_after_interruptions, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(teachers_that_do_not_fit_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_student_comes_to_say_what_its_teacher_says, set_up, end),
+        cmocka_unit_test_setup_teardown(threads_and_interruptions_change_nothing, set_up, end),
+        cmocka_unit_test_setup_teardown(what_is_held_is_the_same_after_interruptions, set_up, end),
+        cmocka_unit_test_setup_teardown(teachers_that_do_not_fit_are_refused, set_up, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

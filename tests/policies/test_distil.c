@@ -44,15 +44,12 @@ static int start(void **state) {
 }
 
 static keel_status learn_from(const keel_base *base, const char *name, size_t threads) {
-    keel_pool *pool;
-    char dir[512];
     const keel_sft_extras extras = {.teacher_base = base};
-    snprintf(dir, sizeof dir, "%s", in(name));
-    assert_ok(keel_pool_open(&pool, threads, &err));
-    keel_status status =
-        keel_sft_with(store, &split, "builtin", &small.common, &extras, dir, true, NULL, pool, &err);
-    keel_pool_close(pool);
-    return status;
+    return sft("builtin", &small.common, &extras, name, NULL, threads);
+}
+
+static keel_status learn(const char *name, size_t threads) {
+    return learn_from(teacher, name, threads);
 }
 
 /* ---- what is learned ---- */
@@ -92,14 +89,9 @@ static void what_no_label_says_the_teacher_says(void **state) {
 
 static void lineage_names_the_teacher(void **state) {
     (void)state;
-    char path[512];
-    cJSON *manifest;
     assert_ok(learn_from(teacher, "taught", 1));
-    snprintf(path, sizeof path, "%s/taught/keel.json", folder);
-    assert_ok(keel_json_parse_file(path, &manifest, &err));
-    assert_string_equal(
-        cJSON_GetStringValue(keel_json_get(keel_json_get(manifest, "lineage"), "teacher_base")),
-        teacher->hash);
+    cJSON *manifest = manifest_of("taught");
+    assert_string_equal(teacher_in_lineage(manifest), teacher->hash);
     cJSON_Delete(manifest);
 }
 
@@ -378,34 +370,14 @@ static void vectors_of_what_the_teacher_was_not_tuned_on_are_learned(void **stat
 
 /* ---- the same bytes ---- */
 
-static void same_model(const char *a, const char *b) {
-    char one[512], other[512], first[65], second[65];
-    snprintf(one, sizeof one, "%s/%s/model.safetensors", folder, a);
-    snprintf(other, sizeof other, "%s/%s/model.safetensors", folder, b);
-    assert_ok(keel_file_hash(one, first, &err));
-    assert_ok(keel_file_hash(other, second, &err));
-    assert_string_equal(first, second);
-}
-
 static void threads_and_interruptions_change_no_byte(void **state) {
     (void)state;
-    size_t cuts = 0;
     small.checkpoint_every = 3;
-    assert_ok(learn_from(teacher, "one", 1));
-    assert_ok(learn_from(teacher, "three", 3));
-    same_model("one", "three");
-    for (long at = 2;; at += 31) {
-        interrupt_set(false);
-        interrupt_at(at);
-        keel_status status = learn_from(teacher, "cut", 1);
-        interrupt_at(0);
-        interrupt_set(false);
-        if (status == KEEL_OK) break;
-        assert_int_equal(status, KEEL_E_INTERRUPTED);
-        cuts++;
-    }
-    assert_true(cuts >= 2);
-    same_model("one", "cut");
+    assert_ok(learn("one", 1));
+    assert_ok(learn("three", 3));
+    same_file("one", "three", "model.safetensors");
+    assert_true(tune_in_pieces(learn, "cut", 2, 31) >= 2);
+    same_file("one", "cut", "model.safetensors");
 }
 
 /* ---- what does not fit ---- */

@@ -57,16 +57,20 @@ static size_t count_counted(void) {
     return n;
 }
 
+static keel_llama_plan plan_of(const keel_llama_tuning *tuning, keel_keep keep, size_t shards) {
+    return (keel_llama_plan){.tuning = *tuning,
+                             .keep = keep,
+                             .texts = TEXTS,
+                             .tokens = TOKENS,
+                             .longest = LONGEST,
+                             .counted = count_counted(),
+                             .shards = shards};
+}
+
 static void compare(const keel_llama_config *config, const keel_llama_tuning *tuning, keel_keep keep,
                     double by) {
     keel_llama *llama;
-    const keel_llama_plan plan = {.tuning = *tuning,
-                                  .keep = keep,
-                                  .texts = TEXTS,
-                                  .tokens = TOKENS,
-                                  .longest = LONGEST,
-                                  .counted = count_counted(),
-                                  .shards = 2};
+    const keel_llama_plan plan = plan_of(tuning, keep, 2);
     assert_ok(keel_llama_make(&llama, config, NULL, NULL, 1, &err));
     assert_ok(keel_llama_train(llama, tuning, &err));
     const keel_llama_memory memory = keel_llama_memory_of(config, &plan);
@@ -115,6 +119,7 @@ static void layers_of_unequal_sizes_are_counted_each(void **state) {
  */
 static void a_teacher_is_planned_for(void **state) {
     (void)state;
+    const keel_llama_tuning full = {.mode = KEEL_LLAMA_FULL};
     for (size_t t = 0; t < TOKENS; t++) weights[t] = t % 3 ? 0 : 1;
     for (keel_keep keep = KEEL_KEEP_ALL; keep <= KEEL_KEEP_NOTHING; keep += KEEL_KEEP_NOTHING)
         for (int larger = 0; larger < 2; larger++) {
@@ -123,14 +128,8 @@ static void a_teacher_is_planned_for(void **state) {
             another.hidden = larger ? 96 : 48;
             another.inner = larger ? 400 : 64;
             another.layers = larger ? 9 : 2;
-            const keel_llama_plan plan = {.tuning = {.mode = KEEL_LLAMA_FULL},
-                                          .keep = keep,
-                                          .texts = TEXTS,
-                                          .tokens = TOKENS,
-                                          .longest = LONGEST,
-                                          .counted = count_counted(),
-                                          .shards = 1,
-                                          .teacher = &another};
+            keel_llama_plan plan = plan_of(&full, keep, 1);
+            plan.teacher = &another;
             assert_ok(keel_llama_make(&llama, &shape, NULL, NULL, 1, &err));
             assert_ok(keel_llama_make(&other, &another, NULL, NULL, 2, &err));
             assert_ok(keel_llama_train(llama, &plan.tuning, &err));
@@ -146,18 +145,12 @@ static void a_teacher_is_planned_for(void **state) {
 /* And so it is where inputs are rounded, which stay beside what they were. */
 static void rounded_inputs_are_planned_for(void **state) {
     (void)state;
+    const keel_llama_tuning scaled = {.mode = KEEL_LLAMA_FULL, .scales = true};
     for (size_t t = 0; t < TOKENS; t++) weights[t] = 1;
     for (keel_keep keep = KEEL_KEEP_ALL; keep <= KEEL_KEEP_NOTHING; keep += KEEL_KEEP_NOTHING) {
         keel_llama *llama;
-        const keel_llama_plan plan = {.tuning = {.mode = KEEL_LLAMA_FULL, .scales = true},
-                                      .keep = keep,
-                                      .texts = TEXTS,
-                                      .tokens = TOKENS,
-                                      .longest = LONGEST,
-                                      .counted = count_counted(),
-                                      .shards = 1,
-                                      .fake = true,
-                                      .fake_inputs = true};
+        keel_llama_plan plan = plan_of(&scaled, keep, 1);
+        plan.fake = plan.fake_inputs = true;
         assert_ok(keel_llama_make(&llama, &shape, NULL, NULL, 1, &err));
         assert_ok(keel_llama_train(llama, &plan.tuning, &err));
         keel_matrix_type *type = keel_calloc(llama->n_rows, sizeof *type);

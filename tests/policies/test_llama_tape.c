@@ -1,64 +1,20 @@
 /* Tuning a decoder: losses fall as in PyTorch, whatever a step is cut into and whatever is kept until
  * backward.
  */
-#include "fixture.h"
+#include "llama_curves.h"
 
 #include <math.h>
 
-#include "core/json.h"
 #include "core/schedule.h"
 #include "core/sharded_step.h"
-#include "policies/transformer/llama_tape.h"
 
-#define GOLDEN KEEL_SOURCE_DIR "/tests/policies/golden/decoder/"
+enum { STEPS = 100, ALL = KEEL_LORA_DECODER, QUERY_VALUE = KEEL_LORA_QUERY | KEEL_LORA_VALUE };
 
-enum {
-    N_TEXTS = 6,
-    MOST_TOKENS = 64,
-    STEPS = 100,
-    ALL = KEEL_LORA_DECODER,
-    QUERY_VALUE = KEEL_LORA_QUERY | KEEL_LORA_VALUE
-};
+static float ones[MOST_TOKENS];
 
-static cJSON *curves;
-static keel_arena arena;
-static int32_t ids[MOST_TOKENS], offsets[N_TEXTS + 1];
-static float weights[MOST_TOKENS], ones[MOST_TOKENS];
-
-static double at(const cJSON *list, size_t i) {
-    return cJSON_GetArrayItem(list, (int)i)->valuedouble;
-}
-
-static int set_up(void **state) {
-    (void)state;
-    assert_ok(keel_json_parse_file(GOLDEN "curves.json", &curves, &err));
+static int start(void **state) {
     for (size_t t = 0; t < MOST_TOKENS; t++) ones[t] = 1;
-    for (int i = 0; i < N_TEXTS; i++) {
-        const cJSON *text = cJSON_GetArrayItem(keel_json_get(curves, "texts"), i),
-                    *weight = cJSON_GetArrayItem(keel_json_get(curves, "weights"), i);
-        const size_t n = (size_t)cJSON_GetArraySize(text), first = (size_t)offsets[i];
-        for (size_t t = 0; t < n; t++) {
-            ids[first + t] = (int32_t)at(text, t);
-            weights[first + t] = (float)at(weight, t);
-        }
-        offsets[i + 1] = offsets[i] + (int32_t)n;
-    }
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    cJSON_Delete(curves);
-    keel_arena_free(&arena);
-    return 0;
-}
-
-static keel_llama *load(const char *name, keel_llama_weights as) {
-    keel_llama *llama;
-    char dir[512];
-    snprintf(dir, sizeof dir, GOLDEN "%s", name);
-    assert_ok(keel_llama_open(&llama, dir, as, &err));
-    return llama;
+    return set_up(state);
 }
 
 /* Texts first .. first + n - 1. */
@@ -74,7 +30,7 @@ static void tokens_cost_what_they_do_in_transformers(void **state) {
     (void)state;
     static const char *const names[] = {"tied", "untied"};
     for (int k = 0; k < 2; k++) {
-        keel_llama *llama = load(names[k], KEEL_LLAMA_AS_STORED);
+        keel_llama *llama = load(names[k]);
         float found[MOST_TOKENS];
         const keel_llama_training frozen = {0};
         const keel_llama_loss loss = {.divisor = 1, .log_prob = found};
@@ -192,7 +148,7 @@ static double total_weight(bool first_too) {
 
 static void open_tuned(tuned *t, const curve *like, size_t shards, keel_keep keep) {
     *t = (tuned){.like = like,
-                 .llama = load(like->folder, KEEL_LLAMA_AS_STORED),
+                 .llama = load(like->folder),
                  .shards = shards,
                  .keep = keep,
                  .divisor = total_weight(like->tuning.n_virtual)};
@@ -326,7 +282,7 @@ static double loss_of(const keel_llama *llama, const keel_llama_batch *batch,
 static void packed_texts_cost_what_they_do_alone(void **state) {
     (void)state;
     for (size_t k = 0; k < N_CURVES; k++) {
-        keel_llama *llama = load(curves_to_follow[k].folder, KEEL_LLAMA_AS_STORED);
+        keel_llama *llama = load(curves_to_follow[k].folder);
         assert_ok(keel_llama_train(llama, &curves_to_follow[k].tuning, &err));
         set_start(llama);
         const size_t size = llama->params.size;
@@ -353,7 +309,7 @@ static void packed_texts_cost_what_they_do_alone(void **state) {
  * weights say; where nothing counts, nothing is learnt and no number is infinite. */
 static void weights_alone_say_what_counts(void **state) {
     (void)state;
-    keel_llama *llama = load("tied", KEEL_LLAMA_AS_STORED);
+    keel_llama *llama = load("tied");
     static const int32_t text[] = {5, 9, 1, 7, 0}, whole[] = {0, 5};
     static const float each[5][5] = {{1}, {0, 1}, {0, 0, 1}, {0, 0, 0, 1}, {0, 0, 0, 0, 1}}, none[5] = {0};
     const keel_llama_training frozen = {0};
@@ -397,7 +353,7 @@ static void the_end_of_a_turn_is_learnt(void **state) {
 /* Rows of the embedding beyond the tokenizer's size are no tokens: no number of theirs matters. */
 static void rows_beyond_the_vocabulary_are_no_tokens(void **state) {
     (void)state;
-    keel_llama *llama = load("untied", KEEL_LLAMA_AS_STORED);
+    keel_llama *llama = load("untied");
     const keel_llama_batch batch = batch_of(0, N_TEXTS);
     const size_t size = keel_tokenizer_size(llama->tokenizer), hidden = llama->config.hidden;
     assert_true(size < llama->config.vocab);
@@ -420,7 +376,7 @@ static void rows_beyond_the_vocabulary_are_no_tokens(void **state) {
 static void dropout_goes_by_its_seed(void **state) {
     (void)state;
     static const curve *const like = &curves_to_follow[5];
-    keel_llama *llama = load(like->folder, KEEL_LLAMA_AS_STORED);
+    keel_llama *llama = load(like->folder);
     keel_llama_tuning tuning = like->tuning;
     tuning.lora.dropout = 0.3;
     assert_ok(keel_llama_train(llama, &tuning, &err));
@@ -449,7 +405,7 @@ static void dropout_goes_by_its_seed(void **state) {
 
 static void batches_out_of_range_are_refused(void **state) {
     (void)state;
-    keel_llama *llama = load("tied", KEEL_LLAMA_AS_STORED);
+    keel_llama *llama = load("tied");
     static const int32_t text[70] = {5, 9, -1, 268}, one[] = {0, 2}, empty[] = {0, 2, 2}, late[] = {1, 2},
                          negative[] = {0, 3}, beyond[] = {0, 1}, lengthy[] = {0, 70};
     const keel_llama_batch batches[] = {{text, empty, 2, ones},    {text, late, 1, ones},
@@ -485,5 +441,5 @@ int main(void) {
         cmocka_unit_test(dropout_goes_by_its_seed),
         cmocka_unit_test(batches_out_of_range_are_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start, tear_down);
 }

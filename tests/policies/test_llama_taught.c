@@ -1,56 +1,13 @@
 /* Decoders that learn what another one says: losses fall as in PyTorch (golden/make_decoder_taught.py). */
-#include "fixture.h"
+#include "llama_curves.h"
 
 #include <math.h>
 
-#include "core/json.h"
 #include "core/optim.h"
-#include "policies/transformer/llama_tape.h"
 
-#define GOLDEN KEEL_SOURCE_DIR "/tests/policies/golden/decoder/"
+enum { STEPS = 50 };
 
-enum { N_TEXTS = 6, MOST_TOKENS = 64, STEPS = 50 };
-
-static keel_arena arena;
-static int32_t ids[MOST_TOKENS], offsets[N_TEXTS + 1];
-static float weights[MOST_TOKENS];
 static const keel_llama_batch batch = {ids, offsets, N_TEXTS, weights};
-
-static double at(const cJSON *list, size_t i) {
-    return cJSON_GetArrayItem(list, (int)i)->valuedouble;
-}
-
-static int set_up(void **state) {
-    cJSON *curves;
-    (void)state;
-    assert_ok(keel_json_parse_file(GOLDEN "curves.json", &curves, &err));
-    for (int i = 0; i < N_TEXTS; i++) {
-        const cJSON *text = cJSON_GetArrayItem(keel_json_get(curves, "texts"), i),
-                    *weight = cJSON_GetArrayItem(keel_json_get(curves, "weights"), i);
-        const size_t n = (size_t)cJSON_GetArraySize(text), first = (size_t)offsets[i];
-        for (size_t t = 0; t < n; t++) {
-            ids[first + t] = (int32_t)at(text, t);
-            weights[first + t] = (float)at(weight, t);
-        }
-        offsets[i + 1] = offsets[i] + (int32_t)n;
-    }
-    cJSON_Delete(curves);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    keel_arena_free(&arena);
-    return 0;
-}
-
-static keel_llama *load(const char *name) {
-    keel_llama *llama;
-    char dir[512];
-    snprintf(dir, sizeof dir, GOLDEN "%s", name);
-    assert_ok(keel_llama_open(&llama, dir, KEEL_LLAMA_AS_STORED, &err));
-    return llama;
-}
 
 /* Of all texts. */
 static double loss_of(const keel_llama *llama, const keel_llama_training *training, keel_llama_loss loss) {
@@ -77,7 +34,7 @@ typedef struct curve {
     double rate;
 } curve;
 
-static const curve curves[] = {
+static const curve followed[] = {
     {"full", "tied", "untied", {.mode = KEEL_LLAMA_FULL}, 0.6f, 2, 0.1f, 1e-3},
     {"prompt", "untied", "tied", {.mode = KEEL_LLAMA_PROMPT, .n_virtual = 3}, 0.3f, 1, 0, 0.1},
     {"alone", "untied", "tied", {.mode = KEEL_LLAMA_FULL}, 1, 0.7f, 0, 3e-3},
@@ -114,10 +71,10 @@ static void losses_fall_as_in_pytorch(void **state) {
     (void)state;
     cJSON *golden;
     assert_ok(keel_json_parse_file(GOLDEN "taught.json", &golden, &err));
-    for (size_t k = 0; k < sizeof curves / sizeof *curves; k++) {
-        const cJSON *expected = keel_json_get(golden, curves[k].name);
+    for (size_t k = 0; k < sizeof followed / sizeof *followed; k++) {
+        const cJSON *expected = keel_json_get(golden, followed[k].name);
         assert_int_equal(cJSON_GetArraySize(expected), STEPS);
-        follow(&curves[k], k % 2 ? KEEL_KEEP_NOTHING : KEEL_KEEP_ALL, expected);
+        follow(&followed[k], k % 2 ? KEEL_KEEP_NOTHING : KEEL_KEEP_ALL, expected);
     }
     cJSON_Delete(golden);
 }

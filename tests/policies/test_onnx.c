@@ -1,32 +1,17 @@
 /* Encoders as ONNX: the file is read back by protobuf-c, its graph is sound, and run by the words of the
  * standard it gives the vectors that transformers gives, with filling behind texts or without. */
+#define SCRATCH "onnx"
 #include "bert_fixture.h"
 
 #include <math.h>
 
 #include "bert_made.h"
-#include "core/file.h"
 #include "onnx_run.h"
 #include "policies/encoder_onnx.h"
 #include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/bert_slice.h"
 #include "policies/transformer/onnx.h"
 #include "support/faults.h"
-
-static char folder[256];
-
-static int set_up(void **state) {
-    (void)state;
-    if (!scratch_make(folder, "onnx")) return -1;
-    open_golden();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    close_golden();
-    return keel_folder_remove(folder, &err);
-}
 
 static Onnx__ModelProto *read_model(const char *path) {
     keel_buf bytes = {0};

@@ -1,42 +1,23 @@
-#include "fixture.h"
+#define SCRATCH "sft"
+#include "sft_fixture.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #include "core/hash.h"
-#include "policies/base.h"
 #include "policies/encode_store.h"
 #include "policies/ngram_base/encode.h"
-#include "policies/sft.h"
-#include "support/interrupt.h"
 #include "support/threads.h"
 
-static char folder[256];
-static keel_store *store;
-static keel_split split;
 static struct keel_ngram_base_config config;
-
-static const char *in(const char *name) {
-    return scratch_path(folder, name);
-}
 
 static int set_up(void **state) {
     (void)state;
-    interrupt_listen();
-    if (!scratch_make(folder, "sft")) return -1;
-    if (keel_store_open(&store, in("logs.db"), KEEL_STORE_CREATE, &err) != KEEL_OK) return -1;
     if (keel_options_defaults(keel_ngram_base_options, &config, &err) != KEEL_OK) return -1;
     config.min_updates = 300;
     config.buckets = 4096;
     config.dim = config.features = 16;
-    return keel_split_parse("train", &split, &err) == KEEL_OK ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    interrupt_set(false);
-    keel_store_close(store);
-    return keel_folder_remove(folder, &err);
+    return open_store();
 }
 
 static keel_status tune_from(const char *spec, const char *out, size_t threads) {
@@ -51,15 +32,6 @@ static keel_status tune_from(const char *spec, const char *out, size_t threads) 
 
 static keel_status tune(const char *out, size_t threads) {
     return tune_from("builtin", out, threads);
-}
-
-static void same_file(const char *a, const char *b, const char *name) {
-    char one[512], other[512], first[65], second[65];
-    snprintf(one, sizeof one, "%s/%s/%s", folder, a, name);
-    snprintf(other, sizeof other, "%s/%s/%s", folder, b, name);
-    assert_ok(keel_file_hash(one, first, &err));
-    assert_ok(keel_file_hash(other, second, &err));
-    if (strcmp(first, second) != 0) fail_msg("%s differs between %s and %s", name, a, b);
 }
 
 static void same_artefact(const char *a, const char *b) {
