@@ -59,7 +59,7 @@ tests_of() {
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
     policies/compress/quantise.c | policies/compress/calibrate.c | policies/compress_base.c | policies/transformer/weights.c) echo policies/test_compress ;;
     policies/compress/prune_qnet.c) echo policies/test_prune_qnet ;;
-    policies/compress/prune*.c | policies/compress/sample.c | policies/transformer/llama_slice.c) echo policies/test_prune policies/test_prune_bert ;;
+    policies/compress/prun*.c | policies/compress/rank.c | policies/compress/sample.c | policies/transformer/llama_slice.c) echo policies/test_prune policies/test_prune_bert ;;
     policies/transformer/bert_slice.c | policies/transformer/bert_encode.c) echo policies/test_prune_bert policies/test_bert ;;
     policies/soft_*.c) echo policies/test_distil ;;
     policies/compress/student*.c) echo policies/test_student ;;

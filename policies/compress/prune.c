@@ -1,7 +1,8 @@
 #include "policies/compress/prune.h"
 
 #include <math.h>
-#include <stdlib.h>
+
+#include "policies/compress/rank.h"
 
 /* ---- units ---- */
 
@@ -23,27 +24,6 @@ keel_status keel_prune_set_units(keel_prune_model *model, size_t layer, keel_pru
                                 .importance = keel_arena_calloc(model->arena, n, sizeof(double)),
                                 .order = keel_arena_calloc(model->arena, n, sizeof(uint32_t))};
     return units->importance && units->order ? KEEL_OK : keel_nomem(err, "prune");
-}
-
-typedef struct ranked {
-    double importance;
-    uint32_t place;
-} ranked;
-
-/* Of equal importance, the last goes first. */
-static int by_importance(const void *a, const void *b) {
-    const ranked *x = a, *y = b;
-    if (x->importance != y->importance) return x->importance < y->importance ? -1 : 1;
-    return x->place > y->place ? -1 : 1;
-}
-
-static keel_status rank(const keel_prune_model *model, keel_prune_units *units, keel_err *err) {
-    ranked *all = keel_arena_alloc(model->arena, units->n * sizeof *all);
-    if (!all) return keel_nomem(err, "prune");
-    for (size_t i = 0; i < units->n; i++) all[i] = (ranked){units->importance[i], (uint32_t)i};
-    qsort(all, units->n, sizeof *all, by_importance);
-    for (size_t i = 0; i < units->n; i++) units->order[i] = all[i].place;
-    return KEEL_OK;
 }
 
 static size_t steps_of(const keel_prune_units *units) {
@@ -269,7 +249,10 @@ static double all_gone(const keel_prune_model *model) {
 keel_status keel_prune_decide(keel_prune_model *model, const keel_compress_config *config, keel_err *err) {
     double budget = config->ratio * model->parameters, none;
     for (size_t l = 0; l < model->n; l++)
-        for (int k = 0; k < KEEL_N_PRUNE_KINDS; k++) KEEL_TRY(rank(model, &model->layer[l].units[k], err));
+        for (int k = 0; k < KEEL_N_PRUNE_KINDS; k++) {
+            keel_prune_units *units = &model->layer[l].units[k];
+            KEEL_TRY(keel_rank(units->importance, units->n, units->order, err));
+        }
     if (asks_for_losses(config)) KEEL_TRY(model->harm(model->context, SIZE_MAX, NULL, &none, err));
     KEEL_TRY(drop_layers(model, config, &budget, err));
     KEEL_TRY(check_budget(model, config, budget, err));
@@ -284,13 +267,11 @@ keel_status keel_prune_decide(keel_prune_model *model, const keel_compress_confi
 
 static keel_status list_kept(const keel_prune_model *model, const keel_prune_units *units,
                              const uint32_t **out, size_t *n, keel_err *err) {
-    bool *gone = keel_arena_calloc(model->arena, units->n, sizeof *gone);
-    uint32_t *kept = keel_arena_alloc(model->arena, units->n * sizeof *kept);
-    if (!gone || !kept) return keel_nomem(err, "prune");
-    for (size_t i = 0; i < units->gone; i++) gone[units->order[i]] = true;
-    for (size_t i = 0; i < units->n; i++)
-        if (!gone[i]) kept[(*n)++] = (uint32_t)i;
+    uint32_t *kept = keel_arena_alloc(model->arena, (units->n + 1) * sizeof *kept);
+    if (!kept) return keel_nomem(err, "prune");
+    keel_rank_stay(units->order, units->n, units->gone, kept);
     *out = kept;
+    *n = units->n - units->gone;
     return KEEL_OK;
 }
 

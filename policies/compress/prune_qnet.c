@@ -1,9 +1,9 @@
 #include "policies/compress/prune_qnet.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "policies/compress/rank.h"
 #include "policies/policy_internal.h"
 
 typedef struct pruning {
@@ -87,26 +87,13 @@ static double variance(const pruning *p, hidden *layer, const float *a, size_t u
     return fmax(0, squares / (double)p->rows - layer->mean[unit] * layer->mean[unit]);
 }
 
-typedef struct ranked {
-    double importance;
-    uint32_t place;
-} ranked;
-
-/* The most important first; of equal ones the first. */
-static int by_importance(const void *a, const void *b) {
-    const ranked *x = a, *y = b;
-    if (x->importance != y->importance) return x->importance > y->importance ? -1 : 1;
-    return x->place < y->place ? -1 : 1;
-}
-
+/* The most important, of equal ones the first. */
 static keel_status choose(pruning *p, hidden *layer) {
-    ranked *all = keel_arena_alloc(&p->arena, layer->n * sizeof *all);
-    if (!all) return keel_nomem(p->err, "Q-network");
-    for (size_t u = 0; u < layer->n; u++) all[u] = (ranked){layer->importance[u], (uint32_t)u};
-    qsort(all, layer->n, sizeof *all, by_importance);
-    for (size_t i = 0; i < layer->n_kept; i++) layer->stays[all[i].place] = true;
-    for (size_t u = 0, at = 0; u < layer->n; u++)
-        if (layer->stays[u]) layer->kept[at++] = (uint32_t)u;
+    uint32_t *order = keel_arena_alloc(&p->arena, layer->n * sizeof *order);
+    if (!order) return keel_nomem(p->err, "Q-network");
+    KEEL_TRY(keel_rank(layer->importance, layer->n, order, p->err));
+    keel_rank_stay(order, layer->n, layer->n - layer->n_kept, layer->kept);
+    for (size_t i = 0; i < layer->n_kept; i++) layer->stays[layer->kept[i]] = true;
     return KEEL_OK;
 }
 

@@ -1,11 +1,11 @@
 #include "policies/compress/student.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/hash.h"
 #include "core/interrupt.h"
+#include "policies/compress/rank.h"
 #include "policies/compress/student_internal.h"
 #include "policies/transformer/bert_internal.h"
 #include "policies/transformer/bert_matrix.h"
@@ -19,11 +19,11 @@ typedef struct making {
     keel_bert *bert; /* the teacher, until all is made */
     const keel_compress_job *job;
     keel_bert_config to;
-    int32_t *token;         /* [to.vocab] old ids of the tokens that stay */
-    size_t *layer;          /* [to.layers] of the teacher's */
-    const float *table;     /* [to.vocab, hidden] vectors of the tokens, in the teacher's directions */
-    double *basis;          /* [hidden, to.hidden] orthonormal columns; NULL: as wide as the teacher */
-    size_t *head, *channel; /* [to.heads], [to.inner] that stay of the layer at hand */
+    int32_t *token;           /* [to.vocab] old ids of the tokens that stay */
+    size_t *layer;            /* [to.layers] of the teacher's */
+    const float *table;       /* [to.vocab, hidden] vectors of the tokens, in the teacher's directions */
+    double *basis;            /* [hidden, to.hidden] orthonormal columns; NULL: as wide as the teacher */
+    uint32_t *head, *channel; /* [to.heads], [to.inner] that stay of the layer at hand */
     keel_arena arena;
     keel_err *err;
 } making;
@@ -225,43 +225,25 @@ static void turn(const making *m, const float *x, float *out) {
 
 /* ---- weights ---- */
 
-typedef struct scored {
-    double score;
-    size_t at;
-} scored;
-
-static int by_score(const void *a, const void *b) {
-    const scored *x = a, *y = b;
-    if (x->score != y->score) return x->score > y->score ? -1 : 1;
-    return (x->at > y->at) - (x->at < y->at);
-}
-
-static int by_place(const void *a, const void *b) {
-    const size_t x = *(const size_t *)a, y = *(const size_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* Groups of `width` numbers that stay, of so many. */
 typedef struct groups {
     size_t n, of, width;
-    size_t *kept; /* [n] rising */
+    uint32_t *kept; /* [n] rising */
 } groups;
 
 /* Those inputs of a matrix [rows, of groups] with the largest weights. */
 static keel_status choose_groups(making *m, const float *weight, size_t rows, const groups *to) {
-    scored *all = keel_arena_calloc(&m->arena, to->of, sizeof *all);
-    if (!all) return keel_nomem(m->err, "student");
-    for (size_t g = 0; g < to->of; g++) {
-        all[g].at = g;
+    double *score = keel_arena_calloc(&m->arena, to->of, sizeof *score);
+    uint32_t *order = keel_arena_calloc(&m->arena, to->of, sizeof *order);
+    if (!score || !order) return keel_nomem(m->err, "student");
+    for (size_t g = 0; g < to->of; g++)
         for (size_t r = 0; r < rows; r++)
             for (size_t i = 0; i < to->width; i++) {
                 const double w = (double)weight[(r * to->of + g) * to->width + i];
-                all[g].score += w * w;
+                score[g] += w * w;
             }
-    }
-    qsort(all, to->of, sizeof *all, by_score);
-    for (size_t i = 0; i < to->n; i++) to->kept[i] = all[i].at;
-    qsort(to->kept, to->n, sizeof *to->kept, by_place);
+    KEEL_TRY(keel_rank(score, to->of, order, m->err));
+    keel_rank_stay(order, to->of, to->of - to->n, to->kept);
     return KEEL_OK;
 }
 

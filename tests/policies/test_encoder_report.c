@@ -39,7 +39,7 @@ static void what_is_cut_is_counted(void **state) {
     assert_ok(tune_from(TINY, "base", 1));
     assert_float_equal(figure("base", "decisions_cut"), 8, 0);
     assert_true(figure("base", "tokens_cut") >= 8);
-    assert_true(heard("the dialogue of 8 of 8 decisions is cut: state_tokens goes up to"));
+    assert_true(heard("the conversation of 8 of 8 decisions is cut: state_tokens goes up to"));
     assert_false(heard("candidates of"));
 }
 
