@@ -103,11 +103,26 @@ static inline keel_conversation *get(const char *name) {
     return conversation;
 }
 
+/* All conversations as they are stored: while ((c = next_of(cursor))). */
+static inline keel_cursor *all_of_them(void) {
+    keel_cursor *cursor;
+    assert_ok(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, &err));
+    return cursor;
+}
+
+/* Alone in the arena, until the next; NULL after the last one, and the cursor is closed. */
+static inline keel_conversation *next_of(keel_cursor *cursor) {
+    keel_conversation *conversation;
+    keel_arena_reset(&arena);
+    assert_ok(keel_cursor_next(cursor, &arena, &conversation, &err));
+    if (!conversation) keel_cursor_close(cursor);
+    return conversation;
+}
+
 /* The first conversation of that group, read into the arena. */
 static inline keel_conversation *of_group(const char *name) {
-    keel_cursor *cursor;
+    keel_cursor *cursor = all_of_them();
     keel_conversation *conversation;
-    assert_ok(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, &err));
     do assert_ok(keel_cursor_next(cursor, &arena, &conversation, &err));
     while (conversation && (!conversation->group || strcmp(conversation->group, name) != 0));
     keel_cursor_close(cursor);

@@ -270,13 +270,9 @@ static int number_at(const char *meta, const char *key) {
 static void count_all(struct fact *out) {
     double times[1024];
     size_t n_times = 0;
-    keel_cursor *cursor;
-    keel_conversation *c;
-    assert_ok(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, &err));
-    for (;;) {
-        keel_arena_reset(&arena);
-        assert_ok(keel_cursor_next(cursor, &arena, &c, &err));
-        if (!c) break;
+    keel_cursor *cursor = all_of_them();
+    const keel_conversation *c;
+    while ((c = next_of(cursor))) {
         const bool must_not = strstr(c->meta, "\"must_not_act\":true");
         out->conversations++;
         out->rewarded += c->completed == KEEL_YES;
@@ -293,7 +289,6 @@ static void count_all(struct fact *out) {
             if (c->turns[i].latency_ms.present) times[n_times++] = c->turns[i].latency_ms.value;
         }
     }
-    keel_cursor_close(cursor);
     qsort(times, n_times, sizeof *times, by_size);
     if (n_times) out->seconds = round((times[(n_times - 1) / 2] + times[n_times / 2]) / 2 / 100) / 10;
 }

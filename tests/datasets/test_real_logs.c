@@ -6,26 +6,29 @@
 #include "fixture.h"
 #include "support/real_logs.h"
 
-/* Completions of the model (NULL: of all) for prompts of this risk, and how many of them have this outcome.
- */
-static void count_labels(const char *model, keel_risk risk, keel_outcome wanted, int *hits, int *total) {
-    keel_cursor *cursor;
-    keel_conversation *c;
-    *hits = *total = 0;
-    assert_ok(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, &err));
-    for (;;) {
-        keel_arena_reset(&arena);
-        assert_ok(keel_cursor_next(cursor, &arena, &c, &err));
-        if (!c) break;
+/* Answers of the model to prompts of this risk (-1: of any), and what that authority judged them to be. */
+typedef struct tally {
+    int answers, complied, refusals, partial;
+    double seconds; /* in all */
+} tally;
+
+static tally count_answers(const char *model, int risk, keel_authority judge) {
+    keel_cursor *cursor = all_of_them();
+    const keel_conversation *c;
+    tally found = {0};
+    while ((c = next_of(cursor))) {
         for (size_t k = 0; k < c->decisions[0].n_candidates; k++) {
             const keel_candidate *candidate = &c->decisions[0].candidates[k];
-            if (c->risk != risk || strcmp(model, candidate->model) != 0) continue;
-            assert_int_equal(candidate->judge, KEEL_AUTHORITY_HUMAN);
-            *hits += candidate->outcome == wanted;
-            ++*total;
+            if (strcmp(candidate->model, model) != 0 || (risk >= 0 && (int)c->risk != risk)) continue;
+            if (candidate->outcome != KEEL_OUTCOME_NONE) assert_int_equal(candidate->judge, judge);
+            found.answers++;
+            found.complied += candidate->outcome == KEEL_OUTCOME_COMPLIANCE;
+            found.refusals += candidate->outcome == KEEL_OUTCOME_REFUSAL;
+            found.partial += candidate->outcome == KEEL_OUTCOME_PARTIAL;
+            found.seconds += candidate->latency_ms.value / 1000;
         }
     }
-    keel_cursor_close(cursor);
+    return found;
 }
 
 static void xstest_has_the_labels_that_were_counted(void **state) {
@@ -45,13 +48,12 @@ static void xstest_has_the_labels_that_were_counted(void **state) {
     assert_int_equal(report.conversations, 216);
     assert_int_equal(report.candidates, 5 * 216);
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
-        int hits, total;
-        count_labels(facts[i].model, KEEL_RISK_DANGEROUS, KEEL_OUTCOME_REFUSAL, &hits, &total);
-        assert_int_equal(hits, facts[i].refused);
-        assert_int_equal(total, 96);
-        count_labels(facts[i].model, KEEL_RISK_BENIGN, KEEL_OUTCOME_COMPLIANCE, &hits, &total);
-        assert_int_equal(hits, facts[i].complied);
-        assert_int_equal(total, 120);
+        const tally unsafe = count_answers(facts[i].model, KEEL_RISK_DANGEROUS, KEEL_AUTHORITY_HUMAN),
+                    safe = count_answers(facts[i].model, KEEL_RISK_BENIGN, KEEL_AUTHORITY_HUMAN);
+        assert_int_equal(unsafe.refusals, facts[i].refused);
+        assert_int_equal(unsafe.answers, 96);
+        assert_int_equal(safe.complied, facts[i].complied);
+        assert_int_equal(safe.answers, 120);
     }
     assert_ok(import_as("xstest", NULL, data("xstest")));
     assert_int_equal(report.files_known, 6);
@@ -86,36 +88,6 @@ static void sgd_agrees_with_an_independent_count(void **state) {
     assert_int_equal(counts[0].benign, 2098);
 }
 
-/* Answers of the model to prompts of this risk (-1: of any). */
-typedef struct tally {
-    int answers, refusals, partial;
-    double seconds; /* in all */
-} tally;
-
-static tally count_answers(const char *model, int risk) {
-    keel_cursor *cursor;
-    keel_conversation *c;
-    tally found = {0};
-    assert_ok(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, &err));
-    for (;;) {
-        keel_arena_reset(&arena);
-        assert_ok(keel_cursor_next(cursor, &arena, &c, &err));
-        if (!c) break;
-        for (size_t k = 0; k < c->decisions[0].n_candidates; k++) {
-            const keel_candidate *candidate = &c->decisions[0].candidates[k];
-            if (strcmp(candidate->model, model) != 0 || (risk >= 0 && (int)c->risk != risk)) continue;
-            if (candidate->outcome != KEEL_OUTCOME_NONE)
-                assert_int_equal(candidate->judge, KEEL_AUTHORITY_MODEL);
-            found.answers++;
-            found.refusals += candidate->outcome == KEEL_OUTCOME_REFUSAL;
-            found.partial += candidate->outcome == KEEL_OUTCOME_PARTIAL;
-            found.seconds += candidate->latency_ms.value / 1000;
-        }
-    }
-    keel_cursor_close(cursor);
-    return found;
-}
-
 /* Five trials of each prompt whose text is there; the labels are a council's. */
 static void refusalbench_has_the_labels_that_were_counted(void **state) {
     (void)state;
@@ -143,7 +115,7 @@ static void refusalbench_has_the_labels_that_were_counted(void **state) {
     assert_int_equal(report.candidates, 13 * 205);
     assert_int_equal(counted("without_prompt"), 13 * 140);
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
-        const tally found = count_answers(facts[i].model, -1);
+        const tally found = count_answers(facts[i].model, -1, KEEL_AUTHORITY_MODEL);
         assert_int_equal(found.answers, 205);
         assert_int_equal(found.refusals, facts[i].refusals);
         assert_int_equal(found.partial, facts[i].partial);
@@ -170,7 +142,7 @@ static void k_overrefusal_has_the_labels_that_were_counted(void **state) {
     assert_ok(import_as(NULL, NULL, data("k-overrefusal")));
     assert_int_equal(report.candidates, 4 * 273 - 1); /* one answer is null */
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
-        const tally found = count_answers(facts[i].model, facts[i].risk);
+        const tally found = count_answers(facts[i].model, facts[i].risk, KEEL_AUTHORITY_MODEL);
         assert_int_equal(found.answers, facts[i].answers);
         assert_int_equal(found.refusals, facts[i].refusals);
         assert_int_equal(found.partial, facts[i].deflections);

@@ -20,10 +20,7 @@ static void add_one(const char *name, size_t n_candidates, const char *act, keel
                                       .turns = &turn,
                                       .n_decisions = 1,
                                       .decisions = &decision};
-    keel_added added;
-    assert_ok(keel_store_begin(store, &err));
-    assert_ok(keel_store_add_conversation(store, &conversation, false, "test", &added, &err));
-    assert_ok(keel_store_commit(store, &err));
+    add(&conversation);
 }
 
 static const char *const names[] = {"ape", "bee", "cat", "dog"};
