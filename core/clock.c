@@ -26,6 +26,14 @@ double keel_clock_wall(void) {
     return seconds(CLOCK_REALTIME);
 }
 
+bool keel_clock_write(double at, char out[24]) {
+    struct tm parts;
+    const time_t seconds = isfinite(at) ? (time_t)at : 0;
+    const bool good = isfinite(at) && gmtime_r(&seconds, &parts);
+    if (!good || !strftime(out, 24, "%Y-%m-%dT%H:%M:%SZ", &parts)) out[0] = '\0';
+    return out[0];
+}
+
 void keel_clock_sleep(double seconds) {
     const struct timespec t = parts(seconds);
     nanosleep(&t, NULL);

@@ -10,6 +10,9 @@ double keel_clock(void);        /* monotonic */
 double keel_clock_thread(void); /* of the processor, for the calling thread */
 double keel_clock_wall(void);   /* since 1970 */
 
+/* A time since 1970 as 2026-11-30T14:00:00Z; false, "": it has no such form. */
+bool keel_clock_write(double at, char out[24]);
+
 void keel_clock_sleep(double seconds); /* a signal ends it sooner */
 
 /* A condition whose waits may have an end, whatever is done to the wall clock meanwhile. */

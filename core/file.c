@@ -1,3 +1,4 @@
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "core/file.h"
 
 #include <dirent.h>
@@ -457,6 +458,13 @@ keel_status keel_folder_commit(keel_folder_write *folder, keel_err *err) {
 void keel_folder_abandon(keel_folder_write *folder) {
     if (folder->temporary[0]) (void)keel_folder_remove(folder->temporary, NULL);
     folder->temporary[0] = '\0';
+}
+
+keel_status keel_path_absolute(const char *path, keel_arena *arena, const char **out, keel_err *err) {
+    char *whole = realpath(path, NULL);
+    *out = whole ? keel_arena_strdup(arena, whole) : NULL;
+    free(whole); /* the C library's own */
+    return *out ? KEEL_OK : keel_fail(err, KEEL_E_IO, path, "its place cannot be found");
 }
 
 char *keel_path_join(keel_arena *arena, const char *folder, const char *name) {

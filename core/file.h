@@ -71,6 +71,8 @@ keel_status keel_folder_remove(const char *path, keel_err *err); /* recursively;
 
 /* Joins with one '/', into the arena. */
 char *keel_path_join(keel_arena *arena, const char *folder, const char *name);
+/* The path of what is there, from the root on, into the arena. KEEL_E_IO. */
+keel_status keel_path_absolute(const char *path, keel_arena *arena, const char **out, keel_err *err);
 /* The folder that holds it, as its path says; "." where that names none. */
 void keel_path_parent(const char *path, char *out, size_t size);
 

@@ -1,7 +1,6 @@
 #include "experiments/chat_server.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -20,18 +19,13 @@ struct keel_chat_server {
 
 keel_status keel_chat_server_open(keel_chat_server **out, const char *url, const char *token_env,
                                   keel_err *err) {
-    const char *token = token_env ? getenv(token_env) : "";
+    const char *token = "";
     *out = NULL;
     KEEL_TRY(keel_http_client_url(url, "--server", err));
-    if (!token || (token_env && !*token))
-        return keel_fail(err, KEEL_E_USAGE, "--token-env", "the environment variable %.60s is not set",
-                         token_env);
+    if (token_env) KEEL_TRY(keel_http_client_key(token_env, "--token-env", &token, err));
     keel_chat_server *server = keel_calloc(1, sizeof *server);
     if (!server) return keel_nomem(err, "chat");
-    size_t n = strlen(url);
-    while (n > 0 && url[n - 1] == '/') n--;
-    if (n > 3 && memcmp(url + n - 3, "/v1", 3) == 0) n -= 3;
-    server->url = keel_arena_strndup(&server->arena, url, n);
+    server->url = keel_arena_strndup(&server->arena, url, keel_http_client_root(url));
     server->token = keel_arena_strdup(&server->arena, token);
     keel_status status = server->url && server->token ? KEEL_OK : keel_nomem(err, "chat");
     if (status == KEEL_OK) status = keel_http_client_open(&server->client, err);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/clock.h"
 #include "core/json.h"
 #include "experiments/cli_resources.h"
 #include "experiments/serve/ab_rows.h"
@@ -113,12 +114,8 @@ static cJSON *number_or_null(double value) {
 }
 
 static cJSON *time_json(double at) {
-    char text[40] = "";
-    const time_t seconds = isfinite(at) ? (time_t)at : 0;
-    struct tm parts;
-    if (!isfinite(at) || !gmtime_r(&seconds, &parts)) return cJSON_CreateNull();
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return cJSON_CreateString(text);
+    char text[24];
+    return keel_clock_write(at, text) ? cJSON_CreateString(text) : cJSON_CreateNull();
 }
 
 static cJSON *mean_json(const keel_arm_mean *mean) {

@@ -233,9 +233,9 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     if (!inside) return keel_nomem(err, "--out");
     KEEL_TRY(read_options(cli, &work, err));
     KEEL_TRY_GOTO(keel_lock_take(&work.lock, inside, err), done); /* which makes the folder */
-    KEEL_TRY_GOTO(keel_learn_absolute(work.learn.out, &cli->arena, &work.learn.out, err), done);
+    KEEL_TRY_GOTO(keel_path_absolute(work.learn.out, &cli->arena, &work.learn.out, err), done);
     if (work.learn.base)
-        KEEL_TRY_GOTO(keel_learn_absolute(work.learn.base, &cli->arena, &work.learn.base, err), done);
+        KEEL_TRY_GOTO(keel_path_absolute(work.learn.base, &cli->arena, &work.learn.base, err), done);
     KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_WRITE, &work.learn.store, err), done);
     cli->result = cJSON_CreateObject();
     status = keel_cli_has(cli, "--again") ? learn_again(&work, err) : learn_rounds(&work, err);

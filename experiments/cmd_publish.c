@@ -9,8 +9,8 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "datasets/store_policies.h"
@@ -63,12 +63,15 @@ static keel_status note_arm(keel_cli *cli, keel_store *store, keel_err *err) {
     return KEEL_OK;
 }
 
-static keel_status add_registered(keel_cli *cli, const cJSON *gates, bool passed, keel_err *err) {
+static keel_status add_registered(keel_cli *cli, const cJSON *evaluation, bool passed, keel_err *err) {
+    const cJSON *gates = keel_json_get(evaluation, "gates"),
+                *policies = keel_json_get(evaluation, "policies");
     keel_store *store = NULL;
     keel_buf text = {0};
     char hash[65] = "";
     keel_judged_policy judged = {.dir = keel_cli_value(cli, "--policy"),
                                  .base = keel_cli_value(cli, "--base"),
+                                 .hash = keel_json_text(cJSON_GetArrayItem(policies, 0), "policy", NULL),
                                  .passed = passed,
                                  .arm = arm_of(cli),
                                  .why = KEEL_PUBLISHED_PUBLISH,
@@ -102,7 +105,7 @@ static keel_status publish(keel_cli *cli, keel_err *err) {
         return judged;
     }
     cli->result = cJSON_CreateObject();
-    keel_status status = add_registered(cli, keel_json_get(evaluation, "gates"), judged == KEEL_OK, err);
+    keel_status status = add_registered(cli, evaluation, judged == KEEL_OK, err);
     cJSON_AddStringToObject(cli->result, "dir", keel_cli_value(cli, "--policy"));
     cJSON_AddStringToObject(cli->result, "arm", arm_of(cli));
     cJSON_AddBoolToObject(cli->result, "published", status == KEEL_OK && judged == KEEL_OK);
@@ -137,10 +140,8 @@ static void add_text(cJSON *row, const char *key, const char *text) {
 }
 
 static void add_time(cJSON *row, double at) {
-    char text[40] = "";
-    const time_t seconds = (time_t)at;
-    struct tm parts;
-    if (gmtime_r(&seconds, &parts)) strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    char text[24];
+    keel_clock_write(at, text);
     cJSON_AddStringToObject(row, "at", text);
 }
 

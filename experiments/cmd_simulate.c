@@ -5,7 +5,6 @@
  *  3. Derives the rewards of the new conversations.
  *  4. Measures the rates of the answers, pass^k and, for several policies, the Pareto front; records the run.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -148,13 +147,12 @@ static keel_status open_base(keel_cli *cli, const char *dir, cast *all, keel_err
 
 /* Nobody else answers. */
 static keel_status open_server(keel_cli *cli, const char *url, cast *all, keel_err *err) {
-    const char *variable = keel_cli_value(cli, "--token-env"), *token = variable ? getenv(variable) : NULL;
+    const char *variable = keel_cli_value(cli, "--token-env"), *token = NULL;
     for (const char *const *other = (const char *const[]){"--behaviour", "--policy", "--base", NULL}; *other;
          other++)
         if (keel_cli_has(cli, *other))
             return keel_fail(err, KEEL_E_USAGE, "--server", "excludes %s: one of them answers", *other);
-    if (variable && !token)
-        return keel_fail(err, KEEL_E_USAGE, "--token-env", "the environment has no %.64s", variable);
+    if (variable) KEEL_TRY(keel_http_client_key(variable, "--token-env", &token, err));
     all->actors = keel_arena_calloc(&cli->arena, 1, sizeof *all->actors);
     if (!all->actors) return keel_nomem(err, "--server");
     all->n_actors = 1;

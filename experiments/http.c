@@ -1,6 +1,7 @@
 #include "experiments/http.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -119,6 +120,13 @@ void keel_http_error(keel_http_response *response, int status, const char *param
     keel_buf_text(&response->body, ",\"code\":");
     put_or_null(&response->body, code);
     keel_buf_text(&response->body, "}}\n");
+}
+
+void keel_http_fail(keel_http_response *response, int status, const keel_err *err) {
+    char text[sizeof err->message + sizeof err->hint + 4];
+    snprintf(text, sizeof text, "%s%s%s", err->message, err->hint[0] ? ": " : "", err->hint);
+    keel_http_error(response, status, err->where[0] ? err->where : NULL, NULL,
+                    text[0] ? text : "the request failed");
 }
 
 /* ---- what is refused ---- */

@@ -91,6 +91,8 @@ void keel_http_refuse(keel_http_response *response, int status, const char *mess
  * (the key of the body that is wrong) and code may be NULL. */
 void keel_http_error(keel_http_response *response, int status, const char *param, const char *code,
                      const char *message);
+/* The same of an error, with its hint. */
+void keel_http_fail(keel_http_response *response, int status, const keel_err *err);
 /* Whether it bears the token that is asked for; false where none is. */
 bool keel_http_authorized(const keel_http_request *request, const keel_http_options *options);
 /* Whether a handler may see the request; else the response is filled. port: that of the server. */

@@ -4,6 +4,7 @@
  * that thread until its `done` returned. */
 #include "experiments/http_client.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -39,6 +40,29 @@ keel_status keel_http_client_url(const char *url, const char *where, keel_err *e
     if (strpbrk(url, "?#"))
         return keel_fail(err, KEEL_E_USAGE, where,
                          "an address has no query ('?') and no fragment ('#') here");
+    return KEEL_OK;
+}
+
+size_t keel_http_client_root(const char *url) {
+    size_t n = strlen(url);
+    while (n > 0 && url[n - 1] == '/') n--;
+    return n > 3 && memcmp(url + n - 3, "/v1", 3) == 0 ? n - 3 : n;
+}
+
+static bool one_word(const char *text) {
+    while ((unsigned char)*text > ' ' && *text != 0x7F) text++;
+    return !*text;
+}
+
+keel_status keel_http_client_key(const char *variable, const char *where, const char **out, keel_err *err) {
+    const char *key = getenv(variable);
+    if (!key || !*key)
+        return keel_fail(err, KEEL_E_USAGE, where,
+                         "the environment variable %.60s, which is to hold the key, is not set", variable);
+    if (!one_word(key))
+        return keel_fail(err, KEEL_E_USAGE, where, "the key in %.60s has white space or control characters",
+                         variable);
+    *out = key;
     return KEEL_OK;
 }
 

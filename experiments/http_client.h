@@ -64,6 +64,10 @@ typedef struct keel_http_fetch {
 /* Whether it is an address of http or https that names a host and nothing secret: no user, no password, no
  * query, no fragment, no white space. KEEL_E_USAGE under `where`. */
 keel_status keel_http_client_url(const char *url, const char *where, keel_err *err);
+/* How many bytes of the address of a server are its root: without a "/", or "/v1", at its end. */
+size_t keel_http_client_root(const char *url);
+/* The key in an environment variable, one word; KEEL_E_USAGE under `where` if there is none. */
+keel_status keel_http_client_key(const char *variable, const char *where, const char **out, keel_err *err);
 
 typedef struct keel_http_client keel_http_client;
 /* KEEL_E_UNSUPPORTED: Keel was built without libcurl. */

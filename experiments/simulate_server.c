@@ -12,8 +12,7 @@ enum { MOST_ANSWER = 1 << 20, TRIES = 3 };
 /* ---- the server ---- */
 
 static char *address(const char *url, const char *path) {
-    size_t length = strlen(url);
-    while (length > 0 && url[length - 1] == '/') length--;
+    const size_t length = keel_http_client_root(url);
     const size_t room = length + strlen(path) + 1;
     char *out = keel_alloc(room);
     if (out) snprintf(out, room, "%.*s%s", (int)length, url, path);

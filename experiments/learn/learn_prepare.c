@@ -1,8 +1,6 @@
 /* Where a round lies, and the store that it learns from. */
-#define _XOPEN_SOURCE 700 /* realpath */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "core/file.h"
@@ -63,13 +61,6 @@ static keel_status fill(const keel__learn_base *base, const char *path, const ch
         status = keel_store_carry_features(store, older, base->hash, carried, err);
     keel_store_close(store);
     return status;
-}
-
-keel_status keel_learn_absolute(const char *path, keel_arena *arena, const char **out, keel_err *err) {
-    char *whole = realpath(path, NULL);
-    *out = whole ? keel_arena_strdup(arena, whole) : NULL;
-    free(whole); /* the C library's own */
-    return *out ? KEEL_OK : keel_fail(err, KEEL_E_IO, path, "its place cannot be found");
 }
 
 /* A policy's base is looked for beside it, by whoever serves it. */

@@ -24,7 +24,7 @@ typedef enum keel_learn_label {
 /* What a round is asked; texts are borrowed. */
 typedef struct keel_learn {
     keel_store *store; /* for writing */
-    const char *out;   /* this and base are paths from the root on (keel_learn_absolute) */
+    const char *out;   /* this and base are paths from the root on (keel_path_absolute) */
     const char *base;  /* of the first round; NULL: tuned there */
     const char *tune;  /* what a base is tuned from, as `keel sft` takes it; NULL: the base stays the same */
     const char *const *tune_sets; /* [n_tune_sets] of sft */
@@ -51,10 +51,6 @@ typedef struct keel_learned {
     double confidence;       /* of that */
     bool own;                /* also judged on what the published one answered itself */
 } keel_learned;
-
-/* Paths in the store, and links, are read by others, wherever they run. In the arena; the path must be there.
- */
-keel_status keel_learn_absolute(const char *path, keel_arena *arena, const char **out, keel_err *err);
 
 /* Texts of *out lie in the arena. KEEL_E_GATE, KEEL_E_DIVERGED of a training are no failures of the round:
  * its verdict says so. */

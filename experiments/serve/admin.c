@@ -19,12 +19,6 @@ struct keel_admin {
     const keel_context *caller;
 };
 
-static void put_error(keel_http_response *response, int status, const keel_err *err) {
-    char text[sizeof err->message + sizeof err->hint + 4];
-    snprintf(text, sizeof text, "%s%s%s", err->message, err->hint[0] ? ": " : "", err->hint);
-    keel_http_error(response, status, err->where[0] ? err->where : NULL, NULL, text);
-}
-
 /* ---- an order ---- */
 
 typedef struct order {
@@ -68,7 +62,7 @@ static void answer(keel_admin *admin, const keel_http_request *request, keel_htt
     keel_status status = read_order(request, &arena, &wanted, &err);
     if (status == KEEL_OK) status = carry_out(admin, &wanted, &arena, &hash, &err);
     if (status != KEEL_OK) {
-        put_error(response, keel_openai_status(status), &err);
+        keel_http_fail(response, keel_openai_status(status), &err);
     } else {
         response->status = 200, response->type = "application/json";
         keel_buf_text(&response->body, "{\"policy\":");

@@ -20,8 +20,7 @@ void keel__serve_send(keel_serve *serve, keel_job *job, keel_http_response *resp
 void keel__serve_fail(keel_serve *serve, keel_job *job, int status, const keel_err *err) {
     keel_http_response response = {0};
     char code[16];
-    keel_http_error(&response, status, err->where[0] ? err->where : NULL, NULL,
-                    err->message[0] ? err->message : "the request failed");
+    keel_http_fail(&response, status, err);
     keel_http_response_header(&response, "X-Request-Id", job->id);
     snprintf(code, sizeof code, "%d", status);
     keel_monitor_add(serve->monitor, KEEL_MONITOR_FAILURE, code, 1);

@@ -122,7 +122,7 @@ static void hear(keel_serve *serve, keel_job *job) {
         keel_feedback_read(job->request->body, job->request->length, &job->arena, &feedback, &err);
     feedback.at = job->at;
     if (status != KEEL_OK) {
-        keel_http_error(&response, keel_openai_status(status), err.where, NULL, err.message);
+        keel_http_fail(&response, keel_openai_status(status), &err);
     } else if (!serve->log) {
         keel_http_error(&response, 409, NULL, "no_store",
                         "this server keeps nothing: it was started without --store");

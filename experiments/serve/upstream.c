@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -336,20 +335,12 @@ failed:
 
 static keel_status open_one(keel_upstreams *all, size_t i, const keel_upstream_spec *spec, keel_err *err) {
     upstream *u = &all->list[i];
-    const char *key = spec->key_env ? getenv(spec->key_env) : "";
+    const char *key = "";
     for (size_t j = 0; j < i; j++)
         if (strcmp(all->list[j].spec.name, spec->name) == 0)
             return keel_fail(err, KEEL_E_USAGE, "--upstream",
                              "two are named %s: give each a name=", spec->name);
-    if (!key || (spec->key_env && !*key))
-        return keel_fail(err, KEEL_E_USAGE, "--upstream",
-                         "%s: the environment variable %s, which is to hold its key, is not set", spec->name,
-                         spec->key_env);
-    for (const char *k = key; *k; k++)
-        if ((unsigned char)*k <= ' ' || *k == 0x7F)
-            return keel_fail(err, KEEL_E_USAGE, "--upstream",
-                             "%s: the key in %s has white space or control characters", spec->name,
-                             spec->key_env);
+    if (spec->key_env) KEEL_TRY(keel_http_client_key(spec->key_env, "--upstream", &key, err));
     u->spec = *spec;
     u->spec.name = keel_arena_strdup(&all->arena, spec->name);
     u->spec.url = keel_arena_strdup(&all->arena, spec->url);

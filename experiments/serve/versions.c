@@ -1,13 +1,12 @@
-#define _XOPEN_SOURCE 700 /* realpath */
 #include "experiments/serve/versions.h"
 
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "core/file.h"
 #include "core/log.h"
 #include "datasets/store_policies.h"
 #include "experiments/cli_resources.h"
@@ -324,13 +323,11 @@ static keel_status register_unjudged(keel_store *store, const keel_version *one,
     KEEL_TRY(keel_store_policies(store, arena, &all, &n, err));
     for (size_t i = 0; i < n; i++)
         if (strcmp(all[i].hash, one->hash) == 0) return KEEL_OK;
-    char *path = realpath(one->dir, NULL);
-    if (!path) return keel_fail(err, KEEL_E_IO, one->dir, "the folder has no path");
+    const char *path;
+    KEEL_TRY(keel_path_absolute(one->dir, arena, &path, err));
     const keel_registered_policy unjudged = {
         .hash = one->hash, .dir = path, .base = one->base_hash, .gates = "[]", .at = (double)time(NULL)};
-    const keel_status status = keel_store_put_policy(store, &unjudged, err);
-    free(path);
-    return status;
+    return keel_store_put_policy(store, &unjudged, err);
 }
 
 static keel_status publish_start(keel_store *store, const keel_version *one, keel_arena *arena,
@@ -395,15 +392,16 @@ static keel_status put_judged(keel_store *store, const keel_judged_policy *judge
 
 static keel_status transact(keel_store *store, const keel_judged_policy *judged, const keel_policy *policy,
                             keel_err *err) {
-    char *path = realpath(judged->dir, NULL);
-    if (!path) return keel_fail(err, KEEL_E_IO, judged->dir, "the folder has no path");
-    keel_status status = keel_store_begin(store, err);
+    keel_arena arena = {0};
+    const char *path = NULL;
+    keel_status status = keel_path_absolute(judged->dir, &arena, &path, err);
+    if (status == KEEL_OK) status = keel_store_begin(store, err);
     if (status == KEEL_OK) {
         status = put_judged(store, judged, path, policy, err);
         if (status == KEEL_OK) status = keel_store_commit(store, err);
         if (status != KEEL_OK) keel_store_rollback(store);
     }
-    free(path);
+    keel_arena_free(&arena);
     return status;
 }
 
@@ -413,6 +411,10 @@ keel_status keel_versions_register(keel_store *store, const keel_judged_policy *
     keel_base *base = NULL;
     KEEL_TRY(keel_cli_open_policy(judged->dir, judged->base, &policy, &base, err));
     keel_status status = check(policy, base, judged->dir, err);
+    if (status == KEEL_OK && judged->hash && strcmp(judged->hash, policy->hash) != 0)
+        status = keel_fail(err, KEEL_E_CONFLICT, judged->dir,
+                           "holds policy %.12s now, and %.12s was judged: judge it again", policy->hash,
+                           judged->hash);
     if (status == KEEL_OK) status = transact(store, judged, policy, err);
     snprintf(hash, 65, "%s", policy->hash);
     keel_policy_close(policy);

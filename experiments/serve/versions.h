@@ -55,6 +55,7 @@ keel_status keel_versions_follow(keel_versions *versions, keel_store *store, kee
 /* A policy that was judged. */
 typedef struct keel_judged_policy {
     const char *dir, *base; /* base: its folder; NULL: the one beside it that it names */
+    const char *hash;       /* KEEL_E_CONFLICT where the folder holds another by now; NULL: any */
     const char *gates;      /* JSON array, as `keel eval` gives it */
     bool passed;            /* all of them */
     const char *arm;        /* that it is published to if it passed; NULL: to none */

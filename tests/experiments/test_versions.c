@@ -338,8 +338,11 @@ static void orders_go_by_the_registry(void **state) {
     assert_ok(keel_store_open(&store, in("orders.db"), KEEL_STORE_CREATE, &err));
     keel_judged_policy judged = {.dir = in("p1"), .gates = "[]", .passed = true, .why = "publish"};
     assert_int_equal(keel_versions_order(store, "a", hash[1], NULL, &arena, &out, &err), KEEL_E_NOT_FOUND);
+    judged.hash = hash[2]; /* as if the folder was written anew meanwhile */
+    assert_int_equal(keel_versions_register(store, &judged, registered, &err), KEEL_E_CONFLICT);
+    judged.hash = hash[1];
     assert_ok(keel_versions_register(store, &judged, registered, &err));
-    judged.dir = in("p2"), judged.passed = false;
+    judged.dir = in("p2"), judged.hash = NULL, judged.passed = false;
     assert_ok(keel_versions_register(store, &judged, registered, &err));
     assert_int_equal(keel_versions_order(store, "a", hash[2], NULL, &arena, &out, &err), KEEL_E_GATE);
     assert_int_equal(keel_versions_order(store, "a", "", NULL, &arena, &out, &err), KEEL_E_NOT_FOUND);
