@@ -16,8 +16,8 @@ const keel_flag keel_cli_common_flags[] = {
     {"--quiet", NULL, false, false, "no log and no progress on stderr"},
     {"--json", NULL, false, false, "the result as JSON"},
     {"--memory", "MB", false, false,
-     "memory it may take; beyond that it stops. Results do not depend on it (default: no limit)"},
-    {"--explain", NULL, false, false, "what the output means and what is healthy; nothing is run"},
+     "most memory to take; beyond it the command stops with an error (default: no limit)"},
+    {"--explain", NULL, false, false, "explain what the output means and what is healthy, and run nothing"},
     {"--help", NULL, false, false, "this text"},
     KEEL_FLAG_END,
 };

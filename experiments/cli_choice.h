@@ -15,10 +15,10 @@ keel_status keel_cli_read_threshold(const keel_cli *cli, double *out, keel_err *
 /* The same for the policy, in place of its own. KEEL_E_USAGE where it has no cost critic. */
 keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, keel_err *err);
 
-#define KEEL_FLAG_UNFAMILIAR                                                                                        \
-    {                                                                                                               \
-        "--unfamiliar", "mark|fallback", false, false,                                                              \
-            "states unlike any in training: mark them (default), or give the fixed answer, or the act that refuses" \
+#define KEEL_FLAG_UNFAMILIAR                                                                                   \
+    {                                                                                                          \
+        "--unfamiliar", "mark|fallback", false, false,                                                         \
+            "unfamiliar states: mark them (default), or fall back on the fixed answer or the act that refuses" \
     }
 /* --unfamiliar: whether it says fallback. */
 keel_status keel_cli_read_unfamiliar(const keel_cli *cli, bool *fall_back, keel_err *err);

@@ -9,14 +9,14 @@
     {"--n", "N", false, false, "texts at each decision, by sampling (default: 4)"},                           \
         {"--told", "TEXT", false, true,                                                                       \
          "one more text, written under this instruction, for example \"Refuse politely.\" or \"Ask back.\""}, \
-        {"--max-tokens", "N", false, false, "longest text (default: 128)"},                                   \
+        {"--max-tokens", "N", false, false, "most tokens of a text (default: 128)"},                          \
         {"--temperature", "T", false, false,                                                                  \
          "0: the most likely text; 1: as the base would say it (default: 0.8)"},                              \
         {"--top-p", "P", false, false,                                                                        \
-         "from the likeliest tokens that hold so much probability (default: 0.95)"},                          \
-        {"--top-k", "K", false, false, "from so many likeliest tokens; 0: all (default: 0)"}, {               \
+         "sample from the likeliest tokens whose probabilities sum to P (default: 0.95)"},                    \
+        {"--top-k", "K", false, false, "sample from the K likeliest tokens; 0: all (default: 0)"}, {          \
         "--min-p", "P", false, false,                                                                         \
-            "from tokens of at least this share of the likeliest one's probability (default: 0)"              \
+            "sample from tokens at least P times as probable as the likeliest one (default: 0)"               \
     }
 
 /* What is asked of a writer: n plain texts, and one for each instruction. */

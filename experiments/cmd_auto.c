@@ -134,7 +134,7 @@ static keel_status cut(automatic *a, keel_err *err) {
     if (status == KEEL_OK) status = keel_store_check_split(store, &test, err);
     if (status == KEEL_OK && !keel_split_disjoint(&split, &test)) {
         status = keel_fail(err, KEEL_E_USAGE, "--test", "may hold conversations of --split %s", a->split);
-        keel_hint(err, "judge on what nothing was learned from");
+        keel_hint(err, "choose a --test that nothing was learned from");
     }
     if (status == KEEL_OK) status = keel_store_count_conversations(store, &split, &conversations, err);
     keel_store_close(store);

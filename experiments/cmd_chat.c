@@ -266,7 +266,7 @@ static keel_status run_here(keel_cli *cli, chatting *c, keel_err *err) {
     keel_pool *pool = NULL;
     keel_status status;
     if (keel_cli_has(cli, "--token-env"))
-        return keel_fail(err, KEEL_E_USAGE, "--token-env", "is the token of a --server");
+        return keel_fail(err, KEEL_E_USAGE, "--token-env", "needs --server");
     KEEL_TRY(keel_cli_read_propose(cli, &c->ask, err));
     KEEL_TRY(keel_cli_check_propose(&c->ask, err));
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);

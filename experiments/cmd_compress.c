@@ -72,12 +72,12 @@ static keel_status check_use(const keel_cli *cli, const keel_compress_config *co
                      {"--anyway", keel_cli_has(cli, "--anyway")}};
     for (size_t i = 0; !keel_cli_has(cli, "--policy") && i < sizeof of_policy / sizeof *of_policy; i++)
         if (of_policy[i].given)
-            return keel_fail(err, KEEL_E_USAGE, of_policy[i].name, "is of a policy: give --policy too");
+            return keel_fail(err, KEEL_E_USAGE, of_policy[i].name, "needs --policy");
     if (keel_cli_has(cli, "--trials") && !keel_cli_has(cli, "--target"))
-        return keel_fail(err, KEEL_E_USAGE, "--trials", "are those of a search: give --target too");
+        return keel_fail(err, KEEL_E_USAGE, "--trials", "needs --target, whose trials it bounds");
     if (keel_cli_has(cli, "--before") && !keel_cli_has(cli, "--store"))
         return keel_fail(err, KEEL_E_USAGE, "--before",
-                         "is compared on decisions held out: give --store too");
+                         "needs --store, on whose held-out decisions both are compared");
     return KEEL_OK;
 }
 
@@ -111,7 +111,7 @@ static keel_status check_splits(const keel_cli *cli, const compressing *c, keel_
     if (keel_cli_has(cli, "--held-out") || keel_cli_has(cli, "--policy") || keel_cli_has(cli, "--target")) {
         keel_fail(err, KEEL_E_USAGE, "--held-out", "%s may hold conversations of --split %s",
                   c->held_out.text, c->split.text);
-        return keel_hint(err, "judge on what was not looked at");
+        return keel_hint(err, "choose a --held-out that was not looked at");
     }
     keel_log(KEEL_LOG_INFO,
              "note: %s may hold conversations of %s, which is looked at: what is measured flatters",
@@ -124,7 +124,7 @@ static keel_status open_log(keel_cli *cli, compressing *c, keel_err *err) {
     if (!keel_cli_has(cli, "--store")) {
         if (!keel_cli_has(cli, "--split") && !held_out) return KEEL_OK;
         return keel_fail(err, KEEL_E_USAGE, held_out ? "--held-out" : "--split",
-                         "is one of a store: give --store too");
+                         "needs --store");
     }
     KEEL_TRY(keel_cli_blame(keel_split_parse(held_out ? held_out : "test", &c->held_out, err), err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_WRITE, &c->store, err));
@@ -214,7 +214,7 @@ static keel_status make_both(keel_cli *cli, compressing *c, const keel_compress_
 static keel_status compress_both(keel_cli *cli, compressing *c, const keel_compress_job *job, keel_err *err) {
     keel_folder_write folder;
     if (!c->store)
-        return keel_fail(err, KEEL_E_USAGE, "--policy", "is tested on conversations held out: give --store");
+        return keel_fail(err, KEEL_E_USAGE, "--policy", "needs --store, on whose held-out conversations it is tested");
     KEEL_TRY(keel_folder_begin(&folder, keel_cli_value(cli, "--out"), err));
     keel_status status = make_both(cli, c, job, folder.temporary, err);
     if (status == KEEL_OK) return keel_folder_commit(&folder, err);

@@ -17,7 +17,7 @@ static const keel_flag flags[] = {
     {"--split", "NAME", false, false,
      "split of what is imported (default: as the log says, else of each risk 80 % train, 20 % test)"},
     {"--source", "NAME", false, false,
-     "name of this log: ids are unique within it, so that logs whose ids collide are kept apart"},
+     "name of this log: ids are unique within it, so two logs may use the same ids"},
     {"--columns", "FIELD=COLUMN,...", false, false,
      "where rows and tables keep prompt, response, id, risk, outcome, model, ... (default: by common names)"},
     {"--near-duplicates", "S", false, false,

@@ -264,7 +264,7 @@ static keel_status read_task(keel_cli *cli, bool *fits, keel_err *err) {
         return keel_fail(err, KEEL_E_USAGE, NULL, "expected test or fit, got '%s'", words[0]);
     for (size_t i = 0; !*fits && i < sizeof of_fit / sizeof *of_fit; i++)
         if (keel_cli_has(cli, of_fit[i]))
-            return keel_fail(err, KEEL_E_USAGE, of_fit[i], "is of `keel judge fit`, not of test");
+            return keel_fail(err, KEEL_E_USAGE, of_fit[i], "belongs to `keel judge fit`, not to test");
     if (*fits && !keel_cli_has(cli, "--out"))
         return keel_fail(err, KEEL_E_USAGE, "--out", "is missing: the folder for the judge");
     return KEEL_OK;

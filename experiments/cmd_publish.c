@@ -30,7 +30,7 @@ static const keel_flag flags[] = {
     {"--split", "NAME", false, false, "the split to evaluate on (default: test)"},
     {"--ope", "MODEL", false, false, "model of the off-policy estimates, as `keel eval` takes it"},
     {"--arm", "NAME", false, false, "the arm that is to serve it (default: default)"},
-    {"--note", "TEXT", false, false, "why, for who reads the list later"},
+    {"--note", "TEXT", false, false, "the reason, for those who read the list later"},
     {"--rollback", NULL, false, false, "publish again what the arm served before"},
     {"--list", NULL, false, false, "show policies and publications"},
     KEEL_FLAG_SEED,

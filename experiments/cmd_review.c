@@ -25,10 +25,11 @@ static const keel_flag flags[] = {
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--listen", "HOST:PORT", false, false,
      "where the page is served, port 0: any (default: 127.0.0.1:8090, this machine alone)"},
-    {"--name", "WHO", false, false, "the name that the page offers to who has none yet"},
-    {"--interval", "W", false, false, "the page counts the labels for rates within +- this (default: 0.03)"},
+    {"--name", "WHO", false, false, "the name that the page offers first"},
+    {"--interval", "W", false, false,
+     "half the width that an interval of a rate shall have; the page counts the labels until then (default: 0.03)"},
     {"--rate", "NAME", false, false,
-     "the rate that is wished first: its requests get nine labels in ten (default: all alike); refusal_rate, "
+     "the rate to label for: its requests get nine labels in ten (default: all alike); refusal_rate, "
      "harmful_compliance_rate or over_refusal_rate"},
     KEEL_FLAG_END,
 };

@@ -26,13 +26,13 @@ static const keel_flag flags[] = {
     {"--base", "PATH", true, false, "the folder, or a decoder's .gguf file"},
     {"--text", "TEXT", false, true,
      "an encoder's text whose vector is shown, a decoder's prompt (default: three of them)"},
-    {"--lines", "FILE", false, false, "of a decoder: perplexity of the lines of this file, each a text"},
+    {"--lines", "FILE", false, false, "a decoder's perplexity on the lines of this file, each a text"},
     {"--weights", "NAME", false, false,
-     "of a decoder: compute with f32, bf16, q8_0, int8, q4_0 or q4_g32 (default: as stored; f16 and weights that .gguf "
+     "what a decoder computes with: f32, bf16, q8_0, int8, q4_0 or q4_g32 (default: as stored; f16 and weights that .gguf "
      "files quantise become f32)"},
     {"--store", "FILE", false, false,
-     "of a decoder, or a base made of one: perplexity of the responses that were given in this store"},
-    {"--split", "NAME", false, false, "of which conversations (default: all)"},
+     "perplexity of a decoder, or of a base made of one, on the responses of this store"},
+    {"--split", "NAME", false, false, "with --store: the conversations of this split (default: all)"},
     KEEL_FLAG_THREADS,
     KEEL_FLAG_END,
 };

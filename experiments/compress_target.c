@@ -50,7 +50,7 @@ static keel_status read_targets(aiming *a) {
     for (int i = 0; i < N_TARGETS; i++) a->most[i] = unlimited;
     for (size_t i = 0; i < n; i++) KEEL_TRY(read_target(a, given[i]));
     if (keel_cli_has(a->cli, "--store")) return KEEL_OK;
-    keel_fail(a->err, KEEL_E_USAGE, "--target", "is measured on decisions held out: give --store");
+    keel_fail(a->err, KEEL_E_USAGE, "--target", "needs --store, on whose held-out decisions it is measured");
     return keel_hint(a->err, "a log whose split --held-out (default: test) has decisions");
 }
 

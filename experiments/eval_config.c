@@ -29,7 +29,7 @@ const keel_option keel_eval_config_options[] = {
     {"fqe_steps", KEEL_OPT_INT, offsetof(keel_eval_config, fqe_steps), "0", 0, 1e9, NULL,
      "optimizer steps of a fold's fit; 0: by the size of the split"},
     {"seed", KEEL_OPT_INT, offsetof(keel_eval_config, seed), "1", 0, 9007199254740991, NULL,
-     "of the bootstrap and of the fit"},
+     "seed of the bootstrap and of the fit"},
     {0},
 };
 

@@ -64,7 +64,7 @@ extern const char *const keel_base_fixed[]; /* auto, none, refusal; NULL-termina
 #define KEEL_BASE_OPTION_MEMORY                                                                              \
     {                                                                                                        \
         "memory_mb", KEEL_OPT_INT, offsetof(keel_base_config, memory_mb), "256", 1, 1000000, NULL,           \
-            "what is read from the store is kept in memory up to this size, beyond it read again"            \
+            "megabytes of what is read from the store that stay in memory; the rest is read again"           \
     }
 #define KEEL_BASE_OPTION_SEED                                                                                \
     {                                                                                                        \

@@ -73,7 +73,7 @@ const keel_option keel_compress_options[] = {
         max_loss, "1", 0, 1,
         "--policy: refusal_rate and completion_rate may fall by at most this, on average, on conversations held out"),
     INT(memory_mb, "256", 1, 1000000,
-        "what is read from the store is kept in memory up to this size, beyond it read again"),
+        "megabytes of what is read from the store that stay in memory; the rest is read again"),
     INT(seed, "1", 0, 9007199254740991, "seed of every random draw"),
     INT(decisions, "50", 0, 1000000,
         "decisions of --held-out that are timed one by one and compared, before and after; 0: none"),

@@ -22,7 +22,7 @@ const keel_option keel_ngram_base_options[] = {
     INT(context_turns, "4", 0, 1000, "earlier turns whose texts and act positions are read"),
     BOOL(
         user_acts, "false",
-        "read the acts of users' turns: only where whoever is in front of the assistant names them live too, as logs with annotations do"),
+        "read the acts of users' turns; set it only if these acts are known live too, not from annotators alone"),
     INT(batch, "32", 1, 65536, "conversations in one update"),
     INT(shard, "8", 1, 65536, "conversations in one shard of a batch; the result depends on it"),
     INT(epochs, "2", 1, 100000, "passes over the split"),

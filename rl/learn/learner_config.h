@@ -17,7 +17,7 @@ typedef struct keel_learner_config {
     int algorithm;     /* index into keel_algorithms */
     bool double_q;     /* the next action is chosen by the online network, not by the target network itself */
     int ensemble;      /* keel_ensemble: what targets take over critics */
-    int64_t quantiles; /* of the return's distribution, each head; 1: its mean alone */
+    int64_t quantiles; /* quantiles of the return's distribution for each head; 1: its mean alone */
     int64_t n_step;    /* rewards summed before the target bootstraps */
     bool safe_only;    /* conversations with harm in them are left out */
     double keep_top;   /* percent of the conversations that are learned from, by their return */

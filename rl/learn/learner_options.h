@@ -50,8 +50,9 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
         KEEL_LEARNER_REAL(rival_plant, plant_standard, 0, 1,                                                 \
                           "candidate sets: probability that a complying answer of another conversation "     \
                           "joins the set"),                                                                  \
-        KEEL_LEARNER_INT(alternatives, "4", 0, 256,                                                          \
-                         "candidate sets: answers of other conversations that are judged beside the set"),   \
+        KEEL_LEARNER_INT(                                                                                    \
+            alternatives, "4", 0, 256,                                                                       \
+            "candidate sets: answers of other conversations that the critic values beside the set"),         \
         KEEL_LEARNER_REAL(stands_for, "1", 0, 1e6,                                                           \
                           "actions that these stand for in the conservative term; 0: themselves"),           \
         KEEL_REWARDS(KEEL_LEARNER_WEIGHT) KEEL_LEARNER_INT(batch, "256", 1, 65536, "transitions a step"),    \
@@ -68,7 +69,7 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
         KEEL_LEARNER_REAL(dropout, "-1", -1, 0.95,                                                           \
                           "share of hidden units dropped in training; below 0: 0.3 on up to 1,000 "          \
                           "transitions, else 0.1"),                                                          \
-        KEEL_LEARNER_INT(seed, "1", 0, 9007199254740991, "of initialisation, sampling and dropout"),         \
+        KEEL_LEARNER_INT(seed, "1", 0, 9007199254740991, "seed of initialisation, sampling and dropout"),    \
         KEEL_LEARNER_INT(shard_rows, "128", 1, 65536, "rows of a batch that one shard works on"),            \
         KEEL_LEARNER_INT(log_every, "100", 1, 1e9, "steps between lines of metrics"),                        \
         KEEL_LEARNER_INT(checkpoint_every, "1000", 1, 1e9, "steps between checkpoints"),                     \
@@ -101,7 +102,8 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
 #define KEEL_GREEDY_OPTIONS                                                                                  \
     KEEL_LEARNER_BOOL(double_q, "true",                                                                      \
                       "the next action is chosen by the online network instead of the target network"),      \
-        KEEL_LEARNER_INT(quantiles, "1", 1, 1024, "of the return's distribution, each head; 1: its mean")
+        KEEL_LEARNER_INT(quantiles, "1", 1, 1024,                                                            \
+                         "quantiles of the return's distribution for each head; 1: its mean")
 
 /* Learners whose policy tilts the base's prior by Q. */
 #define KEEL_TILT_OPTIONS                                                                                    \

@@ -71,13 +71,13 @@ expect "is made smaller, by what it reads" 0 "" compress --base lora --store d.d
 [ "$(json lineage.looked_at.split merged/keel.json)" = '"train"' ] || fail "the lineage says what was looked at"
 
 # ---- wrong use ----
-expect "a policy wants a store" 2 "give --store" compress "$@" --policy policy --out x
-expect "a split wants a store" 2 "give --store" compress "$@" --split train --out x
+expect "a policy wants a store" 2 "needs --store" compress "$@" --policy policy --out x
+expect "a split wants a store" 2 "needs --store" compress "$@" --split train --out x
 for key in max_harm=0.02 max_loss=0.01 confidence=0.9 critics=int8 critic_ratio=0.3; do
-    expect "$key without a policy is no bound" 2 "is of a policy" compress "$@" --store s.db --set $key --out x
+    expect "$key without a policy is no bound" 2 "needs --policy" compress "$@" --store s.db --set $key --out x
 done
-expect "nor is --anyway" 2 "is of a policy" compress "$@" --anyway --out x
-expect "nothing to set it beside" 2 "give --store" compress "$@" --before base --out x
+expect "nor is --anyway" 2 "needs --policy" compress "$@" --anyway --out x
+expect "nothing to set it beside" 2 "needs --store" compress "$@" --before base --out x
 expect "what is looked at does not judge" 2 "may hold conversations of --split" compress "$@" --store s.db --policy policy --split test --out x
 expect "nor what judges is looked at" 2 "may hold conversations of --split" compress "$@" --store s.db --held-out train,fold:0/2 --out x
 expect "a student of n-grams" 1 "of encoders alone" compress "$@" --set student_layers=1 --out x
@@ -86,6 +86,6 @@ expect "no such format" 2 "q4_g32" compress --base base --weights q3 --out x
 expect "nothing there" 1 "there is no such folder or file" compress --base nothing --weights int8 --out x
 expect "a kind is no base" 1 "there is no such folder or file" compress --base builtin --weights int8 --out x
 expect "a folder of somebody" 1 "exists and is" compress "$@" --out "$golden"
-expect "trials of nothing" 2 "give --target" compress "$@" --trials 3 --out x
+expect "trials of nothing" 2 "needs --target" compress "$@" --trials 3 --out x
 [ ! -e x ] || fail "wrong use writes nothing"
 finish

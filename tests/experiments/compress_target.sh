@@ -30,7 +30,7 @@ expect "which needs a log" 2 "" compress --base base --out x --weights q4_g32 --
 # ---- a target ----
 expect "what it may be" 2 "expected latency_ms=N or bytes=N" $aim --target speed=3 --out x
 expect "above 0" 2 "above 0" $aim --target bytes=0 --out x
-expect "needs a log" 2 "give --store" compress --base base --target bytes=1000 --out x
+expect "needs a log" 2 "needs --store" compress --base base --target bytes=1000 --out x
 strike KILL 'there 3 shaken.search/trials/*' "$KEEL" $aim --target bytes=224000 --max-loss 1 --trials 5 --out shaken
 [ $struck -gt 0 ] || fail "it was stopped at least once"
 [ ! -e shaken ] || "$KEEL" verify --base shaken --quiet >/dev/null || fail "what is there is whole"

@@ -33,6 +33,13 @@ version=$(sed -n 's/^project(keel VERSION \([0-9.]*\) .*/\1/p' CMakeLists.txt) r
 grep -qx "version: $version" CITATION.cff && grep -qx "date-released: $released" CITATION.cff || fail "CITATION.cff has $version, $released"
 head -n 1 debian/changelog | grep -qF "keel ($version)" || fail "debian/changelog begins with $version: $(head -n 1 debian/changelog)"
 [ -e "debian/libkeel${version%.*}.symbols" ] && grep -qx "Package: libkeel${version%.*}" debian/control || fail "the package of the library is named after ${version%.*}"
+# Words of several words that the table of terms says are not used.
+awk -F'|' '/^## /{ on = $0 == "## Words" } on && NF == 6 { print $5 }' docs/design.md | tr ',;' '\n\n' | sed 's/(.*)//; s/^ *//; s/ *$//' | grep ' ' >"$work/not.txt"
+[ "$(wc -l <"$work/not.txt")" -ge 8 ] || fail "the table of terms has words that are not used: $(cat "$work/not.txt")"
+"$KEEL" help --man >"$work/manual"
+for page in README.md CONTRIBUTING.md docs/*.md "$work/manual"; do
+    awk '/^## /{ on = $0 == "## Words" } !on' "$page" | grep -niwF -f "$work/not.txt" >"$work/found.txt" && fail "$page has other words than the table of terms: $(cat "$work/found.txt")"
+done
 cd "$work"
 
 # block KIND TEXT: the fenced block of that kind that holds TEXT.
