@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "core/gemm.h"
+#include "core/half.h"
 #include "core/simd.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(KEEL_REAL_DOUBLE)
@@ -29,18 +30,9 @@ typedef struct product {
 
 /* ---- any processor ---- */
 
-static inline keel_real rounded(keel_real x) {
-    union {
-        float value;
-        uint32_t bits;
-    } of = {(float)x};
-    const uint32_t nan = (of.bits & 0x7fffffffu) > 0x7f800000u;
-    of.bits = (nan ? of.bits | 0x400000u : of.bits + 0x7fffu + (of.bits >> 16 & 1u)) & 0xffff0000u;
-    return (keel_real)of.value;
-}
-
 KEEL_SIMD static void round_row(const keel_real *restrict from, size_t n, keel_real *restrict to) {
-    for (size_t i = 0; i < n; ++i) to[i] = rounded(from[i]);
+    for (size_t i = 0; i < n; ++i)
+        to[i] = (keel_real)keel_bf16_to_float(keel_bf16_from_float((float)from[i]));
 }
 
 /* A block as [rows, depth], or as [depth, rows] where it lies so. */

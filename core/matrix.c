@@ -4,48 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/half.h"
 #include "core/simd.h"
-
-static uint32_t bits_of(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static float float_of(uint32_t bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-float keel_half_to_float(uint16_t half) {
-    const uint32_t sign = (uint32_t)(half & 0x8000u) << 16, exponent = half >> 10 & 31u,
-                   fraction = half & 0x3ffu;
-    if (exponent == 31) return float_of(sign | 0x7f800000u | fraction << 13);
-    if (exponent == 0) return float_of(sign | bits_of((float)fraction * 0x1p-24f)); /* exact */
-    return float_of(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
-uint16_t keel_half_from_float(float x) {
-    const uint32_t bits = bits_of(x), size = bits & 0x7fffffffu;
-    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
-    if (size > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);  /* not a number */
-    if (size >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 on: infinity */
-    if (size < 0x38800000u) /* below 2^-14 steps are of 2^-24: adding 1/2 leaves their number at the end */
-        return (uint16_t)(sign | (bits_of(float_of(size) + 0.5f) - bits_of(0.5f)));
-    const uint32_t odd = size >> 13 & 1u;
-    return (uint16_t)(sign | ((size - (112u << 23) + 0xfffu + odd) >> 13));
-}
-
-float keel_bf16_to_float(uint16_t x) {
-    return float_of((uint32_t)x << 16);
-}
-
-uint16_t keel_bf16_from_float(float x) {
-    const uint32_t bits = bits_of(x);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u); /* not a number: quiet */
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
 
 /* ---- formats ---- */
 
@@ -85,12 +45,6 @@ size_t keel_matrix_row_bytes(keel_matrix_type type, size_t cols) {
     return types[type].before + cols / types[type].cols * types[type].bytes;
 }
 
-static float half_at(const unsigned char *from) {
-    uint16_t half;
-    memcpy(&half, from, sizeof half);
-    return keel_half_to_float(half);
-}
-
 static float float_at(const unsigned char *from) {
     float x;
     memcpy(&x, from, sizeof x);
@@ -103,8 +57,7 @@ KEEL_SIMD static void widen_bf16(const unsigned char *restrict from, size_t cols
     for (size_t c = 0; c < cols; c++) {
         uint16_t half;
         memcpy(&half, from + c * sizeof half, sizeof half);
-        const uint32_t bits = (uint32_t)half << 16;
-        memcpy(out + c, &bits, sizeof bits);
+        out[c] = keel_bf16_to_float(half);
     }
 }
 
@@ -129,8 +82,8 @@ void keel_matrix_read(const keel_matrix *matrix, size_t row, size_t from, size_t
     if (type == KEEL_MATRIX_I8) widen_bytes(at, cols, float_at(start), out);
     if (types[type].cols == 1) return;
     for (size_t c = 0; c < cols; c += BLOCK, at += types[type].bytes) {
-        if (type == KEEL_MATRIX_Q8_0) widen_bytes(at + 2, BLOCK, half_at(at), out + c);
-        if (type == KEEL_MATRIX_Q4_0) widen_fours(at + 2, half_at(at), out + c);
+        if (type == KEEL_MATRIX_Q8_0) widen_bytes(at + 2, BLOCK, keel_half_at(at), out + c);
+        if (type == KEEL_MATRIX_Q4_0) widen_fours(at + 2, keel_half_at(at), out + c);
         if (type == KEEL_MATRIX_Q4_G32) widen_fours(at + 1, float_at(start) * (float)*at, out + c);
     }
 }
@@ -144,7 +97,7 @@ bool keel_matrix_row_is_sound(keel_matrix_type type, const void *row, size_t col
     if (types[type].before && !isfinite(float_at(row))) return false;
     if (types[type].cols == 1) return true;
     for (size_t c = 0; c < cols; c += BLOCK, at += types[type].bytes)
-        if (type == KEEL_MATRIX_Q4_G32 ? *at > 15 : !isfinite(half_at(at))) return false;
+        if (type == KEEL_MATRIX_Q4_G32 ? *at > 15 : !isfinite(keel_half_at(at))) return false;
     return true;
 }
 
@@ -162,8 +115,7 @@ static float inverse(float scale) { /* below the least normal number it may be i
 
 static void write_q8_0(const float *from, unsigned char *to) {
     const float scale = largest(from, BLOCK) / 127, factor = inverse(scale);
-    const uint16_t half = keel_half_from_float(scale);
-    memcpy(to, &half, sizeof half);
+    keel_half_put(scale, to);
     for (size_t i = 0; i < BLOCK; i++) to[2 + i] = (unsigned char)(int8_t)roundf(from[i] * factor);
 }
 
@@ -173,25 +125,18 @@ static void write_q4_0(const float *from, unsigned char *to) {
     for (size_t i = 0; i < BLOCK; i++)
         if (fabsf(from[i]) > fabsf(most)) most = from[i];
     const float scale = most / -8, factor = inverse(scale);
-    const uint16_t half = keel_half_from_float(scale);
-    memcpy(to, &half, sizeof half);
+    keel_half_put(scale, to);
     for (size_t i = 0; i < HALF; i++) {
         const int low = (int)(from[i] * factor + 8.5f), high = (int)(from[i + HALF] * factor + 8.5f);
         to[2 + i] = (unsigned char)((low < 15 ? low : 15) | (high < 15 ? high : 15) << 4);
     }
 }
 
-/* Nearest whole number of low .. high, ties to even; low for what is not a number. */
-static inline float nearest(float x, float low, float high) {
-    const float to_whole = 12582912.0f, limited = x > low ? x < high ? x : high : low;
-    return (limited + to_whole) - to_whole;
-}
-
 static void write_fours(const float *from, float scale, unsigned char *q) {
     const float factor = inverse(scale);
     for (size_t i = 0; i < HALF; i++)
-        q[i] = (unsigned char)(((int)nearest(from[i] * factor, -8, 7) + 8) |
-                               ((int)nearest(from[i + HALF] * factor, -8, 7) + 8) << 4);
+        q[i] = (unsigned char)(((int)keel_round_within(from[i] * factor, -8, 7) + 8) |
+                               ((int)keel_round_within(from[i + HALF] * factor, -8, 7) + 8) << 4);
 }
 
 /* The scale with which -8 .. 7 hold a block. */
@@ -208,7 +153,7 @@ static void write_q4_g32(const float *from, size_t cols, unsigned char *to) {
     memcpy(to, &scale, sizeof scale);
     to += sizeof scale;
     for (size_t c = 0; c < cols; c += BLOCK, to += KEEL_MATRIX_G32_BYTES) {
-        const float step = nearest(fours_scale(from + c) * inverse(scale), 0, 15);
+        const float step = keel_round_within(fours_scale(from + c) * inverse(scale), 0, 15);
         *to = (unsigned char)step;
         write_fours(from + c, scale * step, to + 1);
     }
@@ -241,20 +186,18 @@ void keel_matrix_write_row(keel_matrix_type type, const float *from, size_t cols
 KEEL_SIMD static uint32_t largest_bits(const float *x, size_t cols) {
     uint32_t most = 0;
     for (size_t c = 0; c < cols; c++) {
-        uint32_t bits;
-        memcpy(&bits, x + c, sizeof bits);
-        bits &= 0x7fffffffu;
+        const uint32_t bits = keel_float_bits(x[c]) & 0x7fffffffu;
         most = bits > most ? bits : most;
     }
     return most;
 }
 
 KEEL_SIMD static void round_all(const float *restrict x, size_t cols, float factor, int8_t *restrict q) {
-    for (size_t c = 0; c < cols; c++) q[c] = (int8_t)nearest(x[c] * factor, -127, 127);
+    for (size_t c = 0; c < cols; c++) q[c] = (int8_t)keel_round_within(x[c] * factor, -127, 127);
 }
 
 void keel_row_quantise(const float *x, size_t cols, int8_t *q, float *scale) {
     float factor;
-    keel_row_scale(float_of(largest_bits(x, cols)), scale, &factor);
+    keel_row_scale(keel_float_of_bits(largest_bits(x, cols)), scale, &factor);
     round_all(x, cols, factor, q);
 }

@@ -65,15 +65,15 @@ bool keel_matrix_row_is_sound(keel_matrix_type type, const void *row, size_t col
  * is not finite makes a scale that is not finite either. Products make I8's and Q4_G32's inputs of exactly
  * these. */
 void keel_row_quantise(const float *x, size_t cols, int8_t *q, float *scale);
+/* The nearest whole number of low .. high, ties to even; low for what is not a number. */
+static inline float keel_round_within(float x, float low, float high) {
+    const float to_whole = 12582912.0f, limited = x > low ? x < high ? x : high : low; /* 3 * 2^22 */
+    return (limited + to_whole) - to_whole;
+}
 /* Its scale, and what it multiplies by: of a row's largest size. */
 static inline void keel_row_scale(float most, float *scale, float *factor) {
     *scale = most / 127;
     *factor = *scale >= 1.17549435e-38f ? 127 / most : 0; /* FLT_MIN: below it 127 / most may be infinite */
 }
-
-float keel_half_to_float(uint16_t half); /* IEEE 754 binary16, exact */
-uint16_t keel_half_from_float(float x);  /* to nearest, ties to even */
-float keel_bf16_to_float(uint16_t x);
-uint16_t keel_bf16_from_float(float x); /* to nearest, ties to even */
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/half.h"
 #include "core/memory.h"
 #include "core/simd.h"
 
@@ -50,12 +51,6 @@ typedef struct sums {
     double xq, qq;
 } sums;
 
-static inline float code_of(float x, float factor, float low, float high) {
-    const float to_whole = 12582912.0f, wanted = x * factor,
-                limited = wanted > low ? wanted < high ? wanted : high : low;
-    return (limited + to_whole) - to_whole;
-}
-
 static float inverse(float scale) {
     return fabsf(scale) >= 1e-30f ? 1 / scale : 0;
 }
@@ -67,7 +62,7 @@ KEEL_SIMD static sums try_scale(const span *s, float scale) {
     sums all = {0, 0};
     for (size_t i = 0; i < s->n; i += LANES)
         for (size_t lane = 0; lane < LANES && i + lane < s->n; lane++) {
-            const float x = s->x[i + lane], q = code_of(x, factor, s->low, s->high);
+            const float x = s->x[i + lane], q = keel_round_within(x * factor, s->low, s->high);
             const double h = s->importance ? (double)s->importance[i + lane] : 1;
             xq[lane] += h * (double)x * (double)q;
             qq[lane] += h * (double)q * (double)q;
@@ -119,22 +114,17 @@ static float largest(const float *x, size_t n, float *with_sign) {
     return fabsf(*with_sign);
 }
 
-static void put_half(float scale, unsigned char *to) {
-    const uint16_t half = keel_half_from_float(scale);
-    memcpy(to, &half, sizeof half);
-}
-
 static void put_bytes(const span *s, float of, unsigned char *to) {
     const float factor = inverse(of);
     for (size_t i = 0; i < s->n; i++)
-        to[i] = (unsigned char)(int8_t)code_of(s->x[i], factor, s->low, s->high);
+        to[i] = (unsigned char)(int8_t)keel_round_within(s->x[i] * factor, s->low, s->high);
 }
 
 static void put_fours(const span *s, float of, unsigned char *to) {
     const float factor = inverse(of);
     for (size_t i = 0; i < HALF; i++)
-        to[i] = (unsigned char)(((int)code_of(s->x[i], factor, -8, 7) + 8) |
-                                ((int)code_of(s->x[i + HALF], factor, -8, 7) + 8) << 4);
+        to[i] = (unsigned char)(((int)keel_round_within(s->x[i] * factor, -8, 7) + 8) |
+                                ((int)keel_round_within(s->x[i + HALF] * factor, -8, 7) + 8) << 4);
 }
 
 static void fit_bytes(const span *s, bool half, unsigned char *to) {
@@ -142,7 +132,7 @@ static void fit_bytes(const span *s, bool half, unsigned char *to) {
     found f = first(largest(s->x, s->n, &with_sign) / 127, half);
     search(s, f.of, half, &f);
     if (half)
-        put_half(f.best, to);
+        keel_half_put(f.best, to);
     else
         memcpy(to, &f.best, sizeof f.best);
     put_bytes(s, f.of, to + (half ? 2 : sizeof(float)));
@@ -154,11 +144,18 @@ static void fit_q4_0(const span *s, unsigned char *to) {
     found f = first(with_sign / -8, true);
     search(s, f.of, true, &f);
     search(s, with_sign / 7, true, &f);
-    put_half(f.best, to);
+    keel_half_put(f.best, to);
     put_fours(s, f.of, to + 2);
 }
 
 /* ---- Q4_G32: one scale, and a step of each block ---- */
+
+/* The scale with which -8 .. 7 hold them. */
+static float fours_scale(const span *s) {
+    float most = 0;
+    for (size_t i = 0; i < s->n; i++) most = fmaxf(most, s->x[i] < 0 ? s->x[i] / -8 : s->x[i] / 7);
+    return most;
+}
 
 /* Of whole numbers step q. */
 static sums stepped(const span *block, float scale, int step) {
@@ -169,10 +166,7 @@ static sums stepped(const span *block, float scale, int step) {
 /* The step near the one that holds the block, of the least error. */
 static unsigned best_step(const span *block, float scale, sums *with) {
     enum { BELOW = 4, ABOVE = 1 };
-    float most = 0;
-    for (size_t i = 0; i < BLOCK; i++)
-        most = fmaxf(most, block->x[i] < 0 ? block->x[i] / -8 : block->x[i] / 7);
-    const int holds = (int)code_of(most, inverse(scale), 0, 15);
+    const int holds = (int)keel_round_within(fours_scale(block) * inverse(scale), 0, 15);
     int best = holds;
     *with = stepped(block, scale, holds);
     for (int step = holds > BELOW ? holds - BELOW : 1; step <= holds + ABOVE && step <= 15; step++) {
@@ -205,8 +199,7 @@ static found try_row(const span *row, float scale) {
 
 static void fit_q4_g32(const span *row, unsigned char *to) {
     enum { TRIALS = 12 };
-    float most = 0;
-    for (size_t i = 0; i < row->n; i++) most = fmaxf(most, row->x[i] < 0 ? row->x[i] / -8 : row->x[i] / 7);
+    const float most = fours_scale(row);
     found f = first(most / 15, false);
     for (int k = 0; k < TRIALS; k++) {
         const found trial = try_row(row, most / 15 * (1 - (float)k / 25));

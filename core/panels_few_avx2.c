@@ -2,6 +2,7 @@
  * in registers. Each sum adds the same products in the same order, so its bits are those of the panel's. */
 #include <string.h>
 
+#include "core/half.h"
 #include "core/panels_whole.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -63,9 +64,7 @@ INLINE float one(const char *at, const int wide) {
         return value;
     }
     memcpy(&upper, at, sizeof upper);
-    const uint32_t bits = (uint32_t)upper << 16;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    return keel_bf16_to_float(upper);
 }
 
 INLINE void float_tile(const float *x, size_t cols, const char *w, const float *bias, float *y,

@@ -33,13 +33,6 @@ keel__few keel__few_f32, keel__few_bf16, keel__few_blocks,
 keel__few keel__few_f32_avx2, keel__few_bf16_avx2, keel__few_blocks_avx2,
     keel__few_rows_avx2; /* AVX2 and FMA */
 
-/* Of a block of Q8_0 or Q4_0. */
-static inline float keel__half_scale(const void *block) {
-    uint16_t half;
-    memcpy(&half, block, sizeof half);
-    return keel_half_to_float(half);
-}
-
 /* Panels with rows from .. to - 1 of a matrix. */
 typedef void keel__multiply(const void *packed, size_t panels, const keel_matrix *w, const float *bias,
                             size_t from, size_t to, float *y);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/gemm.h"
+#include "core/half.h"
 #include "core/panels_whole.h"
 #include "core/simd.h"
 
@@ -130,32 +131,23 @@ static bool has_vnni(void) {
 
 #define BF16 "avx512f,avx512bf16"
 
-static bool has_bf16(void) {
-    return keel_gemm_kernel() == KEEL_GEMM_AVX512 && __builtin_cpu_supports("avx512bf16");
-}
-
 static size_t twos_size(size_t cols) {
     return (cols + 1) / 2 * KEEL_PANEL * sizeof(uint32_t);
-}
-
-static inline uint32_t upper_half(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return x == x ? (bits + 0x7fff + (bits >> 16 & 1)) >> 16 : 0x7fc0; /* as keel_bf16_from_float */
 }
 
 KEEL_SIMD static void join_twos(const float *restrict x, size_t pairs, uint32_t *restrict to) {
     for (size_t k = 0; k < pairs; k++)
         for (size_t lane = 0; lane < KEEL_PANEL; lane++)
-            to[k * KEEL_PANEL + lane] = upper_half(x[2 * k * KEEL_PANEL + lane]) |
-                                        upper_half(x[(2 * k + 1) * KEEL_PANEL + lane]) << 16;
+            to[k * KEEL_PANEL + lane] = keel_bf16_from_float(x[2 * k * KEEL_PANEL + lane]) |
+                                        (uint32_t)keel_bf16_from_float(x[(2 * k + 1) * KEEL_PANEL + lane])
+                                            << 16;
 }
 
 static void pack_twos(const float *x, size_t cols, void *to) {
     uint32_t *at = to;
     join_twos(x, cols / 2, at);
     for (size_t lane = 0; cols % 2 && lane < KEEL_PANEL; lane++)
-        at[cols / 2 * KEEL_PANEL + lane] = upper_half(x[(cols - 1) * KEEL_PANEL + lane]);
+        at[cols / 2 * KEEL_PANEL + lane] = keel_bf16_from_float(x[(cols - 1) * KEEL_PANEL + lane]);
 }
 
 INLINE(BF16) void bf16_tile(const job *j, size_t first, size_t from, const int panels, const int rows) {
@@ -209,7 +201,7 @@ const keel__panel_kernel keel__panel_kernels[] = {
 #endif
     {"floats", KEEL_PANEL_FLOATS, 1, anywhere, float_bytes, pack_floats, multiply_float_form, NULL},
 #ifdef HAVE_X86
-    {"BF16 by AVX512-BF16", KEEL_PANEL_BF16, 2, has_bf16, twos_size, pack_twos, multiply_bf16_512,
+    {"BF16 by AVX512-BF16", KEEL_PANEL_BF16, 2, keel_gemm_has_bf16, twos_size, pack_twos, multiply_bf16_512,
      keel__few_bf16},
     {"BF16 made wider, AVX2", KEEL_PANEL_BF16, 1, has_avx2, float_bytes, pack_floats, multiply_widened,
      keel__few_bf16_avx2},

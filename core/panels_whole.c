@@ -4,14 +4,15 @@
 
 #include <math.h>
 
+#include "core/half.h"
+
 enum { BLOCK = KEEL_MATRIX_BLOCK, HALF = KEEL_MATRIX_BLOCK / 2, PANEL_OF_FOUR = 4 * KEEL_PANEL };
 
 /* ---- inputs ---- */
 
-/* Nearest, ties to even; what is not a number becomes -127, its scale not finite either. */
-static inline float nearest(float x) {
-    const float to_whole = 12582912.0f, limited = x > -127 ? x < 127 ? x : 127 : -127;
-    return (limited + to_whole) - to_whole;
+/* What is not a number becomes -127, its scale not finite either. */
+static inline int32_t whole_of(float x) {
+    return (int32_t)keel_round_within(x, -127, 127);
 }
 
 /* The largest size of each lane, as bits: those of what is not a number come last. */
@@ -19,9 +20,7 @@ KEEL_SIMD static void largest(const float *restrict x, size_t cols, uint32_t *re
     uint32_t m[KEEL_PANEL] = {0};
     for (size_t k = 0; k < cols; k++)
         for (int lane = 0; lane < KEEL_PANEL; lane++) {
-            uint32_t bits;
-            memcpy(&bits, x + k * KEEL_PANEL + (size_t)lane, sizeof bits);
-            bits &= 0x7fffffffu;
+            const uint32_t bits = keel_float_bits(x[k * KEEL_PANEL + (size_t)lane]) & 0x7fffffffu;
             m[lane] = bits > m[lane] ? bits : m[lane];
         }
     memcpy(most, m, sizeof m);
@@ -34,10 +33,10 @@ KEEL_SIMD static void fill_block(const float *restrict x, const float *restrict 
     uint32_t four[KEEL_PANEL];
     for (int k = 0; k < BLOCK / 4; k++, x += PANEL_OF_FOUR) {
         for (int lane = 0; lane < KEEL_PANEL; lane++) {
-            const int32_t a = (int32_t)nearest(x[lane] * factor[lane]),
-                          b = (int32_t)nearest(x[KEEL_PANEL + lane] * factor[lane]),
-                          c = (int32_t)nearest(x[2 * KEEL_PANEL + lane] * factor[lane]),
-                          d = (int32_t)nearest(x[3 * KEEL_PANEL + lane] * factor[lane]);
+            const int32_t a = whole_of(x[lane] * factor[lane]),
+                          b = whole_of(x[KEEL_PANEL + lane] * factor[lane]),
+                          c = whole_of(x[2 * KEEL_PANEL + lane] * factor[lane]),
+                          d = whole_of(x[3 * KEEL_PANEL + lane] * factor[lane]);
             even[lane] += a + c;
             odd[lane] += b + d;
             four[lane] = ((uint32_t)a & 255) | ((uint32_t)b & 255) << 8 | ((uint32_t)c & 255) << 16 |
@@ -55,11 +54,8 @@ KEEL_SIMD static void fill_block(const float *restrict x, const float *restrict 
 static void scales_of(const float *x, size_t cols, float *scale, float *factor) {
     uint32_t bits[KEEL_PANEL];
     largest(x, cols, bits);
-    for (int lane = 0; lane < KEEL_PANEL; lane++) {
-        float most;
-        memcpy(&most, bits + lane, sizeof most);
-        keel_row_scale(most, scale + lane, factor + lane);
-    }
+    for (int lane = 0; lane < KEEL_PANEL; lane++)
+        keel_row_scale(keel_float_of_bits(bits[lane]), scale + lane, factor + lane);
 }
 
 static size_t blocks_of(size_t cols) {
@@ -166,7 +162,7 @@ static void take_plain(const keel_matrix *w, size_t o, size_t first, size_t r, k
             at += KEEL_MATRIX_G32_BYTES;
             continue;
         }
-        job->scale[r][b] = keel__half_scale(at);
+        job->scale[r][b] = keel_half_at(at);
         if (w->type == KEEL_MATRIX_Q8_0)
             memcpy(q, at + 2, BLOCK);
         else

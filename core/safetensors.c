@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/half.h"
 #include "core/json.h"
-#include "core/matrix.h"
 #include "core/text.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__

@@ -3,6 +3,7 @@
  * it again. */
 #include "core/tape_internal.h"
 
+#include "core/half.h"
 #include "core/simd.h"
 
 /* ---- memory ---- */
@@ -60,54 +61,20 @@ struct keel_segment {
     size_t first, last; /* nodes of the segment */
 };
 
-static inline uint32_t bits_of(float x) {
-    union {
-        float value;
-        uint32_t bits;
-    } of = {x};
-    return of.bits;
-}
-
-static inline float float_of(uint32_t bits) {
-    union {
-        uint32_t bits;
-        float value;
-    } of = {bits};
-    return of.value;
-}
-
-/* As keel_bf16_from_float, but for loops over many. */
 KEEL_SIMD static void to_bf16(const keel_real *restrict from, size_t n, uint16_t *restrict to) {
-    for (size_t i = 0; i < n; ++i) {
-        const uint32_t bits = bits_of((float)from[i]), nan = (bits & 0x7fffffffu) > 0x7f800000u;
-        to[i] = (uint16_t)((nan ? bits | 0x400000u : bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-    }
+    for (size_t i = 0; i < n; ++i) to[i] = keel_bf16_from_float((float)from[i]);
 }
 
 KEEL_SIMD static void from_bf16(const uint16_t *restrict from, size_t n, keel_real *restrict to) {
-    for (size_t i = 0; i < n; ++i) to[i] = (keel_real)float_of((uint32_t)from[i] << 16);
+    for (size_t i = 0; i < n; ++i) to[i] = (keel_real)keel_bf16_to_float(from[i]);
 }
 
-/* As keel_half_from_float, and back, without branches. Below 2^-14, adding 1/2 rounds to steps of 2^-24. */
 KEEL_SIMD static void to_half(const keel_real *restrict from, size_t n, uint16_t *restrict to) {
-    for (size_t i = 0; i < n; ++i) {
-        const uint32_t bits = bits_of((float)from[i]), size = bits & 0x7fffffffu, sign = bits >> 16 & 0x8000u;
-        const uint32_t small = bits_of(float_of(size) + 0.5f) - 0x3f000000u,
-                       normal = (size - (112u << 23) + 0xfffu + (size >> 13 & 1u)) >> 13;
-        const uint32_t finite = size < 0x38800000u ? small : normal,
-                       large = size > 0x7f800000u ? 0x7e00u : 0x7c00u;
-        to[i] = (uint16_t)(sign | (size >= 0x477ff000u ? large : finite));
-    }
+    for (size_t i = 0; i < n; ++i) to[i] = keel_half_from_float((float)from[i]);
 }
 
 KEEL_SIMD static void from_half(const uint16_t *restrict from, size_t n, keel_real *restrict to) {
-    for (size_t i = 0; i < n; ++i) {
-        const uint32_t sign = (uint32_t)(from[i] & 0x8000u) << 16, rest = from[i] & 0x7fffu;
-        const uint32_t small = bits_of((float)rest * 0x1p-24f), special = rest << 13 | 0x7f800000u,
-                       normal = (rest << 13) + (112u << 23);
-        const uint32_t size = rest >= 0x7c00u ? special : rest < 0x400u ? small : normal;
-        to[i] = (keel_real)float_of(sign | size);
-    }
+    for (size_t i = 0; i < n; ++i) to[i] = (keel_real)keel_half_to_float(from[i]);
 }
 
 static void pack(keel_keep keep, const keel_real *from, size_t n, uint16_t *to) {

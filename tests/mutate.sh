@@ -23,7 +23,7 @@ tests_of() {
     core/ops_norm.c | core/ops_text.c | core/ops_tokens.c | core/ops_linear.c) echo core/test_ops_decoder core/test_gradient core/test_ops policies/test_bert_tape rl/test_learner ;;
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
     core/panels*.c) echo core/test_panels ;;
-    core/matrix*.c) echo core/test_matrix ;;
+    core/matrix*.c | core/half.h) echo core/test_matrix ;;
     core/cjson_plain.c) echo core/test_cjson_plain ;;
     core/gemm_plain.c) echo core/test_gemm_plain ;;
     core/packed.c) echo policies/test_policy policies/test_base ;;

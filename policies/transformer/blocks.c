@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/half.h"
+
 enum { COLS = KEEL_MATRIX_BLOCK };
 
 static const struct {
@@ -44,14 +46,8 @@ bool keel_block_of_matrix(keel_matrix_type type, keel_block_type *as) {
     return false;
 }
 
-static float half_at(const unsigned char *from) {
-    uint16_t half;
-    memcpy(&half, from, sizeof half);
-    return keel_half_to_float(half);
-}
-
 static void read_q4_1(const unsigned char *from, float *to) {
-    const float d = half_at(from), m = half_at(from + 2);
+    const float d = keel_half_at(from), m = keel_half_at(from + 2);
     for (int i = 0; i < COLS / 2; i++) {
         to[i] = (float)(from[4 + i] & 15) * d + m;
         to[i + COLS / 2] = (float)(from[4 + i] >> 4) * d + m;
@@ -67,7 +63,7 @@ void keel_block_read(keel_block_type type, const void *from, size_t cols, float 
     }
     for (size_t c = 0; c < cols; c += types[type].cols, at += types[type].bytes) {
         if (type == KEEL_BLOCK_F16)
-            to[c] = half_at(at);
+            to[c] = keel_half_at(at);
         else
             read_q4_1(at, to + c);
     }

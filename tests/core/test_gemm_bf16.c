@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "core/gemm.h"
+#include "core/half.h"
 #include "core/matrix.h"
 #include "core/pcg.h"
 

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "core/half.h"
 #include "core/matrix_fit.h"
 #include "core/pcg.h"
 #include "golden/quantised.h"

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "core/gemm.h"
+#include "core/half.h"
 #include "core/matrix.h"
 #include "core/panels_internal.h"
 #include "core/pcg.h"
