@@ -11,16 +11,7 @@ enum { IDENTITY = 64 };
 static const char identity_name[] = "identity", checksum_name[] = "checksum";
 
 char *keel_checkpoint_path(keel_arena *arena, const char *out_dir) {
-    size_t end = strlen(out_dir);
-    while (end > 1 && out_dir[end - 1] == '/') end--;
-    size_t start = end;
-    while (start > 0 && out_dir[start - 1] != '/') start--;
-    size_t bytes = end + sizeof "..checkpoint";
-    char *path = keel_arena_alloc(arena, bytes);
-    if (path)
-        snprintf(path, bytes, "%.*s.%.*s.checkpoint", (int)start, out_dir, (int)(end - start),
-                 out_dir + start);
-    return path;
+    return keel_path_beside(arena, out_dir, "checkpoint");
 }
 
 /* Names and bytes of all tensors but the sum itself; a sum over tensors, so that their order does not matter.

@@ -15,7 +15,7 @@ keel_status keel_checkpoint_save(const char *path, const char *identity, const k
                                  size_t count, keel_err *err);
 
 /* Fills the memory that the tensors' data point to, all of it or none. *found false, and nothing touched, if
- * there is no checkpoint or it is of another identity, which is logged. One that is damaged, of other shapes,
+ * there is no checkpoint or it is of another identity, which is logged. One that is damaged, of other sizes,
  * or holds numbers that are not finite is an error that names it. */
 keel_status keel_checkpoint_load(const char *path, const char *identity, const keel_named_tensor *tensors,
                                  size_t count, bool *found, keel_err *err);

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "core/source.h"
+#include "core/zlib_memory.h"
 
 /* "<folder>/.<name>.<suffix>": where something waits before it takes its name, or after it lost it. */
 static keel_status beside(char *out, size_t size, const char *path, const char *suffix, keel_err *err) {
@@ -25,7 +25,7 @@ static keel_status beside(char *out, size_t size, const char *path, const char *
     return KEEL_OK;
 }
 
-static keel_status fail_errno(keel_err *err, const char *path, const char *doing) {
+keel_status keel_file_fail(keel_err *err, const char *path, const char *doing) {
     return keel_fail(err, errno == ENOMEM ? KEEL_E_NOMEM : KEEL_E_IO, path, "cannot %s: %s", doing,
                      strerror(errno));
 }
@@ -53,7 +53,7 @@ static bool may_replace(const char *path, mode_t wanted) {
 keel_status keel_file_open(const char *path, int *fd, keel_err *err) {
     struct stat info;
     int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (opened < 0) return fail_errno(err, path, "open");
+    if (opened < 0) return keel_file_fail(err, path, "open");
     if (fstat(opened, &info) == 0 && S_ISREG(info.st_mode)) {
         *fd = opened;
         return KEEL_OK;
@@ -88,13 +88,7 @@ static bool write_all(int fd, const char *bytes, size_t length) {
  * wait for. */
 static bool sync_parent(const char *path) {
     char folder[4096];
-    const char *slash = strrchr(path, '/');
-    if (slash && (size_t)(slash - path) >= sizeof folder) return errno = ENAMETOOLONG, false;
-    snprintf(folder, sizeof folder, "%.*s",
-             slash == path ? 1
-             : slash       ? (int)(slash - path)
-                           : 1,
-             slash ? path : ".");
+    keel_path_parent(path, folder, sizeof folder);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return false;
     bool done = fsync(fd) == 0 || errno == EINVAL;
@@ -102,10 +96,6 @@ static bool sync_parent(const char *path) {
     close(fd);
     errno = saved;
     return done;
-}
-
-keel_status keel_file_write(const char *path, const void *bytes, size_t length, keel_err *err) {
-    return keel_file_write_parts(path, &(keel_bytes){bytes, length}, 1, err);
 }
 
 /* Bytes go into a temporary file beside the final one, or, without a path, straight to standard output. */
@@ -117,16 +107,6 @@ struct keel_file_writer {
     unsigned char packed[1 << 16];
 };
 
-static void *zlib_alloc(void *unused, unsigned items, unsigned size) {
-    (void)unused;
-    return keel_calloc(items, size);
-}
-
-static void zlib_free(void *unused, void *memory) {
-    (void)unused;
-    keel_free(memory);
-}
-
 static keel_status open_target(keel_file_writer *to, const char *path, keel_err *err) {
     to->to_stdout = !path;
     to->fd = STDOUT_FILENO;
@@ -137,7 +117,7 @@ static keel_status open_target(keel_file_writer *to, const char *path, keel_err 
     if (!may_replace(path, S_IFREG))
         return keel_fail(err, KEEL_E_CONFLICT, path, "expected a file or nothing, found something else");
     to->fd = open(to->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    return to->fd < 0 ? fail_errno(err, path, "create") : KEEL_OK;
+    return to->fd < 0 ? keel_file_fail(err, path, "create") : KEEL_OK;
 }
 
 keel_status keel_file_writer_open(keel_file_writer **out, const char *path, bool gzip, keel_err *err) {
@@ -148,8 +128,7 @@ keel_status keel_file_writer_open(keel_file_writer **out, const char *path, bool
         keel_free(to);
         return status;
     }
-    to->deflater.zalloc = zlib_alloc;
-    to->deflater.zfree = zlib_free;
+    keel_zlib_memory(&to->deflater);
     to->gzip = gzip && deflateInit2(&to->deflater, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8,
                                     Z_DEFAULT_STRATEGY) == Z_OK;
     if (gzip && !to->gzip) {
@@ -176,7 +155,7 @@ static keel_status add_packed(keel_file_writer *to, const void *bytes, size_t le
             z->avail_out = sizeof to->packed;
             deflate(z, flush);
             if (!write_all(to->fd, (const char *)to->packed, sizeof to->packed - z->avail_out))
-                return fail_errno(err, to->path, "write");
+                return keel_file_fail(err, to->path, "write");
         } while (z->avail_out == 0);
     } while (length > 0);
     return KEEL_OK;
@@ -184,7 +163,7 @@ static keel_status add_packed(keel_file_writer *to, const void *bytes, size_t le
 
 keel_status keel_file_writer_add(keel_file_writer *writer, const void *bytes, size_t length, keel_err *err) {
     if (writer->gzip) return length ? add_packed(writer, bytes, length, Z_NO_FLUSH, err) : KEEL_OK;
-    return write_all(writer->fd, bytes, length) ? KEEL_OK : fail_errno(err, writer->path, "write");
+    return write_all(writer->fd, bytes, length) ? KEEL_OK : keel_file_fail(err, writer->path, "write");
 }
 
 void keel_file_writer_abandon(keel_file_writer *writer) {
@@ -208,26 +187,41 @@ keel_status keel_file_writer_commit(keel_file_writer *writer, keel_err *err) {
     if (close(writer->fd) != 0 && good) good = false, saved = errno;
     if (!good) errno = saved;
     if (!good || rename(writer->temporary, writer->path) != 0) {
-        status = fail_errno(err, writer->path, "write");
+        status = keel_file_fail(err, writer->path, "write");
         unlink(writer->temporary);
     } else if (!sync_parent(writer->path)) {
-        status = fail_errno(err, writer->path, "sync the folder of");
+        status = keel_file_fail(err, writer->path, "sync the folder of");
     }
     if (writer->gzip) deflateEnd(&writer->deflater);
     keel_free(writer);
     return status;
 }
 
-keel_status keel_file_write_parts(const char *path, const keel_bytes *parts, size_t count, keel_err *err) {
-    keel_file_writer *to;
+keel_status keel_file_write(const char *path, const void *bytes, size_t length, keel_err *err) {
+    keel_file_writer *to = NULL;
     KEEL_TRY(keel_file_writer_open(&to, path, false, err));
-    for (size_t i = 0; i < count; i++) {
-        keel_status status = keel_file_writer_add(to, parts[i].data, parts[i].length, err);
-        if (status == KEEL_OK) continue;
-        keel_file_writer_abandon(to);
-        return status;
-    }
-    return keel_file_writer_commit(to, err);
+    const keel_status status = keel_file_writer_add(to, bytes, length, err);
+    if (status == KEEL_OK) return keel_file_writer_commit(to, err);
+    keel_file_writer_abandon(to);
+    return status;
+}
+
+/* ---- temporary files ---- */
+
+const char *keel_file_temporary(void) {
+    const char *folder = getenv("TMPDIR");
+    return folder && *folder ? folder : "/var/tmp";
+}
+
+keel_status keel_file_unnamed(int *fd, keel_err *err) {
+    char path[4096];
+    const char *folder = keel_file_temporary();
+    const int length = snprintf(path, sizeof path, "%s/keel-XXXXXX", folder);
+    errno = ENAMETOOLONG;
+    *fd = length > 0 && (size_t)length < sizeof path ? mkstemp(path) : -1;
+    if (*fd >= 0) return unlink(path), KEEL_OK;
+    keel_file_fail(err, folder, "make a temporary file");
+    return keel_hint(err, "TMPDIR names the folder of temporary files");
 }
 
 /* ---- reading ---- */
@@ -245,7 +239,7 @@ keel_status keel_file_read(const char *path, size_t max_bytes, keel_buf *buf, ke
 
 static keel_status folder_make_one(const char *path, keel_err *err) {
     if (mkdir(path, 0777) == 0) return KEEL_OK;
-    if (errno != EEXIST) return fail_errno(err, path, "make the folder");
+    if (errno != EEXIST) return keel_file_fail(err, path, "make the folder");
     if (!keel_file_is_folder(path))
         return keel_fail(err, KEEL_E_CONFLICT, path, "expected a folder, found something else");
     return KEEL_OK;
@@ -309,12 +303,12 @@ static keel_status list_below(listing *to, const char *below, size_t depth, keel
     const char *path = *below ? keel_path_join(to->arena, to->path, below) : to->path;
     if (!path) return keel_fail(err, KEEL_E_NOMEM, to->path, "no memory for the names in the folder");
     DIR *folder = opendir(path);
-    if (!folder) return fail_errno(err, path, "open the folder");
+    if (!folder) return keel_file_fail(err, path, "open the folder");
     keel_status status = KEEL_OK;
     while (status == KEEL_OK) {
         errno = 0;
         struct dirent *entry = readdir(folder);
-        if (!entry && errno) status = fail_errno(err, path, "list the folder");
+        if (!entry && errno) status = keel_file_fail(err, path, "list the folder");
         if (!entry) break;
         status = list_entry(to, dirfd(folder), below, entry->d_name, depth, err);
     }
@@ -410,10 +404,11 @@ keel_status keel_folder_remove(const char *path, keel_err *err) {
     struct stat info;
     KEEL_TRY(copy_path(clean, sizeof clean, path, err));
     if (lstat(clean, &info) != 0)
-        return errno == ENOENT ? KEEL_OK : fail_errno(err, path, "remove the folder");
+        return errno == ENOENT ? KEEL_OK : keel_file_fail(err, path, "remove the folder");
     if (!S_ISDIR(info.st_mode))
         return keel_fail(err, KEEL_E_CONFLICT, path, "expected a folder, found something else");
-    return visit_tree(AT_FDCWD, clean, remove_visit) ? KEEL_OK : fail_errno(err, path, "remove the folder");
+    return visit_tree(AT_FDCWD, clean, remove_visit) ? KEEL_OK
+                                                     : keel_file_fail(err, path, "remove the folder");
 }
 
 keel_status keel_folder_begin(keel_folder_write *folder, const char *path, keel_err *err) {
@@ -424,16 +419,14 @@ keel_status keel_folder_begin(keel_folder_write *folder, const char *path, keel_
     KEEL_TRY(beside(aside, sizeof aside, made.path, "old", err));
     if (!may_replace(made.path, S_IFDIR))
         return keel_fail(err, KEEL_E_CONFLICT, path, "expected a folder or nothing, found something else");
-    memcpy(parent, made.path, sizeof parent);
-    char *slash = strrchr(parent, '/');
-    if (slash) slash[slash == parent ? 1 : 0] = '\0';
-    if (slash) KEEL_TRY(keel_folder_make(parent, err));
+    keel_path_parent(made.path, parent, sizeof parent);
+    KEEL_TRY(keel_folder_make(parent, err));
     /* Killed in the middle of a commit: the older folder comes back. */
     if (!keel_file_exists(made.path) && keel_file_is_folder(aside) && rename(aside, made.path) != 0)
-        return fail_errno(err, path, "restore the older folder of");
+        return keel_file_fail(err, path, "restore the older folder of");
     KEEL_TRY(keel_folder_remove(aside, err));
     KEEL_TRY(keel_folder_remove(made.temporary, err));
-    if (mkdir(made.temporary, 0777) != 0) return fail_errno(err, made.temporary, "make the folder");
+    if (mkdir(made.temporary, 0777) != 0) return keel_file_fail(err, made.temporary, "make the folder");
     *folder = made;
     return KEEL_OK;
 }
@@ -442,15 +435,15 @@ keel_status keel_folder_commit(keel_folder_write *folder, keel_err *err) {
     char aside[sizeof folder->temporary];
     KEEL_TRY(beside(aside, sizeof aside, folder->path, "old", err));
     if (!visit_tree(AT_FDCWD, folder->temporary, sync_visit))
-        return fail_errno(err, folder->temporary, "sync");
+        return keel_file_fail(err, folder->temporary, "sync");
     bool replaces = keel_file_exists(folder->path);
-    if (replaces && rename(folder->path, aside) != 0) return fail_errno(err, folder->path, "move aside");
+    if (replaces && rename(folder->path, aside) != 0) return keel_file_fail(err, folder->path, "move aside");
     if (rename(folder->temporary, folder->path) != 0) {
-        keel_status status = fail_errno(err, folder->path, "put into place");
+        keel_status status = keel_file_fail(err, folder->path, "put into place");
         if (replaces) (void)!rename(aside, folder->path);
         return status;
     }
-    if (!sync_parent(folder->path)) return fail_errno(err, folder->path, "sync the folder of");
+    if (!sync_parent(folder->path)) return keel_file_fail(err, folder->path, "sync the folder of");
     folder->temporary[0] = '\0';
     return replaces ? keel_folder_remove(aside, err) : KEEL_OK;
 }
@@ -479,6 +472,18 @@ char *keel_path_join(keel_arena *arena, const char *folder, const char *name) {
     if (slash) path[head] = '/';
     memcpy(path + head + slash, name, tail + 1);
     return path;
+}
+
+char *keel_path_beside(keel_arena *arena, const char *path, const char *suffix) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/') start--;
+    const size_t bytes = end + strlen(suffix) + sizeof "..";
+    char *made = keel_arena_alloc(arena, bytes);
+    if (made)
+        snprintf(made, bytes, "%.*s.%.*s.%s", (int)start, path, (int)(end - start), path + start, suffix);
+    return made;
 }
 
 void keel_path_parent(const char *path, char *out, size_t size) {

@@ -10,6 +10,9 @@
 #include "core/memory.h"
 #include "core/status.h"
 
+/* "cannot DOING: why", by errno: KEEL_E_NOMEM for ENOMEM, else KEEL_E_IO. */
+keel_status keel_file_fail(keel_err *err, const char *path, const char *doing);
+
 bool keel_file_exists(const char *path);
 bool keel_file_is_folder(const char *path);
 
@@ -30,13 +33,6 @@ keel_status keel_file_hash(const char *path, char hex[65], keel_err *err);
  * KEEL_E_CONFLICT. */
 keel_status keel_file_write(const char *path, const void *bytes, size_t length, keel_err *err);
 
-/* The same of several parts, one after the other, so that large data need not be copied together first. */
-typedef struct keel_bytes {
-    const void *data;
-    size_t length;
-} keel_bytes;
-keel_status keel_file_write_parts(const char *path, const keel_bytes *parts, size_t count, keel_err *err);
-
 /* The same piece by piece, for what is too long to be in memory. gzip: what is added is compressed. path
  * NULL: to standard output, at once. After open, call commit or abandon, which free the writer. */
 typedef struct keel_file_writer keel_file_writer;
@@ -44,6 +40,11 @@ keel_status keel_file_writer_open(keel_file_writer **out, const char *path, bool
 keel_status keel_file_writer_add(keel_file_writer *writer, const void *bytes, size_t length, keel_err *err);
 keel_status keel_file_writer_commit(keel_file_writer *writer, keel_err *err);
 void keel_file_writer_abandon(keel_file_writer *writer); /* NULL is harmless */
+
+/* The folder of temporary files: TMPDIR, else /var/tmp, which is no memory in disguise. */
+const char *keel_file_temporary(void);
+/* A temporary file there without a name, which goes with the process; the caller closes *fd. */
+keel_status keel_file_unnamed(int *fd, keel_err *err);
 
 keel_status keel_folder_make(const char *path, keel_err *err); /* with parents; existing is fine */
 
@@ -73,6 +74,8 @@ keel_status keel_folder_remove(const char *path, keel_err *err); /* recursively;
 char *keel_path_join(keel_arena *arena, const char *folder, const char *name);
 /* The path of what is there, from the root on, into the arena. KEEL_E_IO. */
 keel_status keel_path_absolute(const char *path, keel_arena *arena, const char **out, keel_err *err);
+/* Beside "some/where/NAME": "some/where/.NAME.SUFFIX". Into the arena; NULL when out of memory. */
+char *keel_path_beside(keel_arena *arena, const char *path, const char *suffix);
 /* The folder that holds it, as its path says; "." where that names none. */
 void keel_path_parent(const char *path, char *out, size_t size);
 

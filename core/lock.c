@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,14 +13,6 @@ static bool is_still_there(int file, const char *path) {
     struct stat mine, there;
     return fstat(file, &mine) == 0 && lstat(path, &there) == 0 && mine.st_ino == there.st_ino &&
            mine.st_dev == there.st_dev;
-}
-
-static keel_status make_parent(const char *path, keel_err *err) {
-    char parent[sizeof((keel_lock *)0)->path];
-    const char *slash = strrchr(path, '/');
-    if (!slash || slash == path) return KEEL_OK;
-    snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
-    return keel_folder_make(parent, err);
 }
 
 static keel_status fail_taken(int file, const char *path, keel_err *err) {
@@ -36,10 +27,12 @@ static keel_status fail_taken(int file, const char *path, keel_err *err) {
 keel_status keel_lock_take(keel_lock *lock, const char *path, keel_err *err) {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     keel_lock made = {.held = true};
+    char parent[sizeof made.path];
     int length = snprintf(made.path, sizeof made.path, "%s.lock", path);
     if (length < 0 || (size_t)length >= sizeof made.path)
         return keel_fail(err, KEEL_E_INVALID, path, "the path is too long");
-    KEEL_TRY(make_parent(made.path, err));
+    keel_path_parent(made.path, parent, sizeof parent);
+    KEEL_TRY(keel_folder_make(parent, err));
     for (;;) {
         made.file = open(made.path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
         bool locked = made.file >= 0 && fcntl(made.file, F_SETLK, &whole) == 0;
@@ -48,7 +41,7 @@ keel_status keel_lock_take(keel_lock *lock, const char *path, keel_err *err) {
         if (!locked && made.file >= 0 && (errno == EACCES || errno == EAGAIN))
             status = fail_taken(made.file, path, err);
         else if (!locked)
-            status = keel_fail(err, KEEL_E_IO, made.path, "cannot lock: %s", strerror(errno));
+            status = keel_file_fail(err, made.path, "lock");
         if (made.file >= 0) close(made.file);
         if (status != KEEL_OK) return status;
     }

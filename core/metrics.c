@@ -1,6 +1,5 @@
 #include "core/metrics.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +14,6 @@ struct keel_metrics {
     char *path;
     keel_buf line;
 };
-
-static keel_status fail_metrics(const char *path, const char *doing, keel_err *err) {
-    return keel_fail(err, KEEL_E_IO, path, "cannot %s the metrics: %s", doing, strerror(errno));
-}
 
 /* Cuts off what a killed process left of its last line, so that every line stays one JSON object. */
 static bool drop_torn_line(FILE *file) {
@@ -58,11 +53,11 @@ keel_status keel_metrics_open(keel_metrics **out, const char *path, bool append,
         goto fail;
     }
     if (path && !(metrics->file = fopen(path, append ? "a+" : "w"))) {
-        status = fail_metrics(path, "open", err);
+        status = keel_file_fail(err, path, "open the metrics");
         goto fail;
     }
     if (path && append && !drop_torn_line(metrics->file)) {
-        status = fail_metrics(path, "continue", err);
+        status = keel_file_fail(err, path, "continue the metrics");
         goto fail;
     }
     *out = metrics;
@@ -88,14 +83,15 @@ keel_status keel_metrics_write(keel_metrics *metrics, uint64_t step, const char 
     if (line->failed) return keel_fail(err, KEEL_E_NOMEM, metrics->path, "no memory for a line of metrics");
     /* Flushed line by line: a full disk is noticed here, and curves can be followed while they grow. */
     if (fwrite(line->data, 1, line->length, metrics->file) != line->length || fflush(metrics->file) != 0)
-        return fail_metrics(metrics->path, "write", err);
+        return keel_file_fail(err, metrics->path, "write the metrics");
     return KEEL_OK;
 }
 
 keel_status keel_metrics_close(keel_metrics *metrics, keel_err *err) {
     if (!metrics) return KEEL_OK;
     keel_status status = KEEL_OK;
-    if (metrics->file && fclose(metrics->file) != 0) status = fail_metrics(metrics->path, "write", err);
+    if (metrics->file && fclose(metrics->file) != 0)
+        status = keel_file_fail(err, metrics->path, "write the metrics");
     keel_buf_free(&metrics->line);
     keel_free(metrics->path);
     keel_free(metrics);

@@ -81,7 +81,7 @@ static keel_status read_whole(const char *path, keel_buf *buf, keel_err *err) {
     if (!data) return keel_fail(err, KEEL_E_NOMEM, path, "no memory for the file's %zu bytes", size);
     *buf = (keel_buf){.data = data, .length = length, .capacity = size + 1};
     data[length] = '\0';
-    if (got < 0) return keel_fail(err, KEEL_E_IO, path, "cannot read: %s", strerror(saved));
+    if (got < 0) return errno = saved, keel_file_fail(err, path, "read");
     return KEEL_OK;
 }
 
@@ -289,7 +289,7 @@ keel_status keel_safetensors_map(const char *path, keel_safetensors *out, keel_e
     void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
     int saved = errno;
     close(fd);
-    if (data == MAP_FAILED) return keel_fail(err, KEEL_E_IO, path, "cannot map it: %s", strerror(saved));
+    if (data == MAP_FAILED) return errno = saved, keel_file_fail(err, path, "map it");
     made.file = (keel_buf){.data = data, .length = size};
     made.mapped = size;
     return parse_file(&made, path, KEEL_OK, out, err);

@@ -10,13 +10,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/interrupt.h"
+#include "core/zlib_memory.h"
 
 enum { CHUNK = 1 << 16, MAX_LINE = 1 << 26, MAX_PEEK = 1 << 20, DEFAULT_MAX_BYTES = 1 << 30 };
 
@@ -38,11 +38,6 @@ struct keel_source {
     unsigned char input[CHUNK];
 };
 
-static keel_status fail_errno(keel_err *err, const keel_source *from, const char *doing) {
-    return keel_fail(err, errno == ENOMEM ? KEEL_E_NOMEM : KEEL_E_IO, from->name, "cannot %s: %s", doing,
-                     strerror(errno));
-}
-
 /* ---- raw bytes ---- */
 
 /* Up to `room` bytes from the place `at`; *got is 0 at the end. */
@@ -55,7 +50,7 @@ static keel_status read_at(const keel_source *from, size_t at, void *out, size_t
         return KEEL_OK;
     }
     while ((count = pread(from->fd, out, room, (off_t)at)) < 0 && errno == EINTR) continue;
-    if (count < 0) return fail_errno(err, from, "read");
+    if (count < 0) return keel_file_fail(err, from->name, "read");
     *got = (size_t)count;
     return KEEL_OK;
 }
@@ -90,16 +85,6 @@ keel_status keel_source_hash(const keel_source *source, char hex[65], keel_err *
 }
 
 /* ---- opening ---- */
-
-static void *zlib_alloc(void *unused, unsigned items, unsigned size) {
-    (void)unused;
-    return keel_calloc(items, size);
-}
-
-static void zlib_free(void *unused, void *memory) {
-    (void)unused;
-    keel_free(memory);
-}
 
 static void *zstd_alloc(void *unused, size_t size) {
     (void)unused;
@@ -139,8 +124,7 @@ static keel_status begin(keel_source *from, keel_source **out, keel_err *err) {
     keel_status status;
     KEEL_TRY_GOTO(fill_input(from, 4, err), fail);
     if (from->inflater.avail_in >= 2 && from->input[0] == 0x1f && from->input[1] == 0x8b) {
-        from->inflater.zalloc = zlib_alloc;
-        from->inflater.zfree = zlib_free;
+        keel_zlib_memory(&from->inflater);
         from->gzip = inflateInit2(&from->inflater, 15 + 16) == Z_OK;
         if (!from->gzip) {
             status = keel_nomem(err, from->name);
@@ -148,7 +132,7 @@ static keel_status begin(keel_source *from, keel_source **out, keel_err *err) {
         }
         from->inside = true;
     } else if (is_zstd(from->input, from->inflater.avail_in)) {
-        from->zstd = ZSTD_createDStream_advanced((ZSTD_customMem){zstd_alloc, zlib_free, NULL});
+        from->zstd = ZSTD_createDStream_advanced((ZSTD_customMem){zstd_alloc, keel_zlib_free, NULL});
         if (!from->zstd) {
             status = keel_nomem(err, from->name);
             goto fail;
@@ -183,25 +167,18 @@ keel_status keel_source_open_memory(keel_source **out, const char *name, const v
 
 /* Copies the stream into from->fd, a temporary file that has no name. */
 static keel_status copy_stream(keel_source *from, int stream, keel_err *err) {
-    char path[4096];
-    const char *folder = getenv("TMPDIR");
-    int length =
-        snprintf(path, sizeof path, "%s/keel-stream-XXXXXX", folder && *folder ? folder : "/var/tmp");
-    if (length < 0 || (size_t)length >= sizeof path)
-        return keel_fail(err, KEEL_E_INVALID, "TMPDIR", "the path is too long");
-    from->fd = mkstemp(path);
-    if (from->fd < 0) return fail_errno(err, from, "make a temporary file for it");
-    unlink(path);
+    KEEL_TRY(keel_file_unnamed(&from->fd, err));
     for (;;) {
         ssize_t got = read(stream, from->input, CHUNK);
         if (got == 0) return KEEL_OK;
         if (keel_interrupted())
             return keel_fail(err, KEEL_E_INTERRUPTED, from->name, "nothing of it was kept");
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return fail_errno(err, from, "read");
+        if (got < 0) return keel_file_fail(err, from->name, "read");
         for (ssize_t put, done = 0; done<got; done += put> 0 ? put : 0) {
             put = write(from->fd, from->input + done, (size_t)(got - done));
-            if (put < 0 && errno != EINTR) return fail_errno(err, from, "copy it to a temporary file");
+            if (put < 0 && errno != EINTR)
+                return keel_file_fail(err, from->name, "copy it to a temporary file");
         }
     }
 }
@@ -214,7 +191,7 @@ keel_status keel_source_open_stream(keel_source **out, int descriptor, const cha
     const bool regular = fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode) && at == 0;
     if (regular) from->fd = dup(descriptor);
     keel_status status = regular ? KEEL_OK : copy_stream(from, descriptor, err);
-    if (status == KEEL_OK && from->fd < 0) status = fail_errno(err, from, "read");
+    if (status == KEEL_OK && from->fd < 0) status = keel_file_fail(err, from->name, "read");
     if (status == KEEL_OK) return begin(from, out, err);
     keel_source_close(from);
     return status;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/file.h"
 #include "core/memory.h"
 
 struct keel_spool {
@@ -14,21 +15,17 @@ struct keel_spool {
     size_t per_window; /* records */
     size_t first, n;   /* records in the window */
     bool changed;      /* the window holds records that the file does not */
-    char folder[1024];
     unsigned char *window;
 };
 
-static keel_status fail(const keel_spool *spool, const char *doing, keel_err *err) {
-    keel_fail(err, KEEL_E_IO, spool->folder, "%s a temporary file: %s", doing,
-              errno ? strerror(errno) : "it is cut short");
-    return keel_hint(err, "TMPDIR names the folder of temporary files");
+static keel_status fail(const char *doing, keel_err *err) {
+    if (!errno) errno = EIO; /* it is cut short */
+    return keel_file_fail(err, keel_file_temporary(), doing);
 }
 
 keel_status keel_spool_open(keel_spool **out, size_t record, size_t window, keel_err *err) {
-    const char *folder = getenv("TMPDIR");
     keel_spool *spool = keel_calloc(1, sizeof *spool);
     if (!spool) return keel_fail(err, KEEL_E_NOMEM, "spool", "no memory for a temporary list");
-    snprintf(spool->folder, sizeof spool->folder, "%s", folder && folder[0] ? folder : "/var/tmp");
     spool->record = record;
     spool->file = -1;
     spool->per_window = record < window ? window / record : 1;
@@ -54,25 +51,15 @@ size_t keel_spool_count(const keel_spool *spool) {
 
 /* ---- the window ---- */
 
-static keel_status make_file(keel_spool *spool, keel_err *err) {
-    char path[1100];
-    snprintf(path, sizeof path, "%s/keel-XXXXXX", spool->folder);
-    errno = 0;
-    spool->file = mkstemp(path);
-    if (spool->file < 0) return fail(spool, "making", err);
-    unlink(path);
-    return KEEL_OK;
-}
-
 static keel_status write_window(keel_spool *spool, keel_err *err) {
-    if (spool->changed && spool->file < 0) KEEL_TRY(make_file(spool, err));
+    if (spool->changed && spool->file < 0) KEEL_TRY(keel_file_unnamed(&spool->file, err));
     size_t bytes = spool->n * spool->record;
     off_t at = (off_t)(spool->first * spool->record);
     for (size_t done = 0; spool->changed && done < bytes;) {
         errno = 0;
         ssize_t n = pwrite(spool->file, spool->window + done, bytes - done, at + (off_t)done);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return fail(spool, "writing", err);
+        if (n <= 0) return fail("write a temporary file", err);
         done += (size_t)n;
     }
     spool->changed = false;
@@ -91,7 +78,7 @@ static keel_status move_window(keel_spool *spool, size_t index, keel_err *err) {
         ssize_t got = pread(spool->file, spool->window + done, n * spool->record - done,
                             (off_t)(first * spool->record + done));
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return fail(spool, "reading", err);
+        if (got <= 0) return fail("read a temporary file", err);
         done += (size_t)got;
     }
     spool->first = first;

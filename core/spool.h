@@ -10,8 +10,8 @@
 
 typedef struct keel_spool keel_spool;
 
-/* record: bytes of one record, > 0; window: bytes in memory, at least one record. The file is in the folder
- * TMPDIR, else in /var/tmp, which is no memory in disguise. */
+/* record: bytes of one record, > 0; window: bytes in memory, at least one record. The file is
+ * keel_file_unnamed's. */
 keel_status keel_spool_open(keel_spool **out, size_t record, size_t window, keel_err *err);
 void keel_spool_close(keel_spool *spool); /* NULL is harmless */
 size_t keel_spool_count(const keel_spool *spool);

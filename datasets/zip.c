@@ -1,9 +1,9 @@
 #include "datasets/zip.h"
 
 #include <string.h>
-#include <zlib.h>
 
 #include "core/source.h"
+#include "core/zlib_memory.h"
 
 /* Layout as in PKWARE's APPNOTE 6.3.10, sections 4.3.6 to 4.5.3: numbers are little-endian. */
 enum {
@@ -127,21 +127,12 @@ void keel__zip_close(keel__zip *zip) {
 
 /* ---- entries ---- */
 
-static void *zlib_alloc(void *unused, unsigned items, unsigned size) {
-    (void)unused;
-    return keel_calloc(items, size);
-}
-
-static void zlib_free(void *unused, void *memory) {
-    (void)unused;
-    keel_free(memory);
-}
-
 /* At most `size` bytes: what gives more is stopped there. */
 static keel_status inflate_all(const unsigned char *packed, size_t length, size_t size, const char *where,
                                keel_buf *out, keel_err *err) {
     unsigned char chunk[CHUNK];
-    z_stream z = {.zalloc = zlib_alloc, .zfree = zlib_free, .avail_in = (unsigned)length};
+    z_stream z = {.avail_in = (unsigned)length};
+    keel_zlib_memory(&z);
     z.next_in = (unsigned char *)(uintptr_t)packed;
     int code = inflateInit2(&z, -15); /* without a header */
     if (code != Z_OK) return keel_nomem(err, where);

@@ -2,8 +2,12 @@
 #ifndef KEEL_POLICIES_TOKENS_DECODER_H
 #define KEEL_POLICIES_TOKENS_DECODER_H
 
-#include "core/file.h"
 #include "policies/tokens/pattern.h"
+
+typedef struct keel_bytes {
+    const void *data;
+    size_t length;
+} keel_bytes;
 
 /* The strings of a decoding: one for each token at first, in the arena of the matching. */
 typedef struct keel__decoding {

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/checkpoint.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/log.h"
@@ -145,12 +144,8 @@ static const char *place(choosing *c, const char *format, size_t i, size_t k) {
 }
 
 static keel_status open_folder(choosing *c, keel_err *err) {
-    char *checkpoint = keel_checkpoint_path(&c->arena, c->train->out_dir);
-    char *dot = checkpoint ? strrchr(checkpoint, '.') : NULL;
-    if (!dot) return keel_nomem(err, "choosing a policy");
-    strcpy(dot, ".choice"); /* shorter than .checkpoint */
-    c->folder = checkpoint;
-    return keel_folder_make(c->folder, err);
+    c->folder = keel_path_beside(&c->arena, c->train->out_dir, "choice");
+    return c->folder ? keel_folder_make(c->folder, err) : keel_nomem(err, "choosing a policy");
 }
 
 /* What was killed while it was cleared away is no artefact any more. */
