@@ -115,6 +115,10 @@ KEEL_SIMD static void multiply_by(keel_real *x, keel_real factor, size_t n) {
     for (size_t i = 0; i < n; ++i) x[i] *= factor;
 }
 
+KEEL_SIMD static void add_to(const keel_real *restrict x, size_t n, keel_real *restrict y) {
+    for (size_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
 keel_real keel_largest(const keel_real *x, size_t count) {
     return largest(x, count);
 }
@@ -129,6 +133,10 @@ double keel_dot(const keel_real *x, const keel_real *y, size_t count) {
 
 void keel_multiply_by(keel_real *x, keel_real factor, size_t count) {
     multiply_by(x, factor, count);
+}
+
+void keel_add_to(const keel_real *x, size_t count, keel_real *y) {
+    add_to(x, count, y);
 }
 
 /* ---- functions of one number ---- */

@@ -25,6 +25,7 @@ keel_real keel_largest(const keel_real *x, size_t count);
 double keel_sum(const keel_real *x, size_t count);
 double keel_dot(const keel_real *x, const keel_real *y, size_t count);
 void keel_multiply_by(keel_real *x, keel_real factor, size_t count); /* x <- factor x */
+void keel_add_to(const keel_real *x, size_t count, keel_real *y);    /* y <- y + x; they lie apart */
 /* out <- (x - mean) scale, cut at four deviations; scale: 1 / deviation. out may be x. */
 void keel_standardise(const keel_real *x, const keel_real *mean, const keel_real *scale, size_t count,
                       keel_real *out);

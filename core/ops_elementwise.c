@@ -35,17 +35,13 @@ static void add_onto_backward(const keel_node *node) {
     if (node->y->grad) keel__tape_hand(node->out, node->y);
 }
 
-KEEL_SIMD static void add_to(const keel_real *restrict x, size_t n, keel_real *restrict y) {
-    for (size_t i = 0; i < n; ++i) y[i] += x[i];
-}
-
 keel_tensor *keel_op_add_onto(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
     if (!x || !y) return NULL;
     if (x->rows != y->rows || x->cols != y->cols || x == y)
         return keel__tape_refuse(tape, "keel_op_add_onto", "the shapes differ");
     keel_tensor *out = keel__tape_over(tape, y->data, y->rows, y->cols, x->grad || y->grad);
     if (!out) return NULL;
-    add_to(x->data, keel__size(x), y->data);
+    keel_add_to(x->data, keel__size(x), y->data);
     return keel__tape_push(tape, (keel_node){.backward = add_onto_backward, .out = out, .x = x, .y = y});
 }
 

@@ -67,10 +67,6 @@ KEEL_SIMD static void add_products(const keel_real *restrict dy, const keel_real
     for (size_t i = 0; i < n; ++i) dgain[i] += dy[i] * unit[i];
 }
 
-KEEL_SIMD static void add_to(const keel_real *restrict dy, size_t n, keel_real *restrict dbias) {
-    for (size_t i = 0; i < n; ++i) dbias[i] += dy[i];
-}
-
 KEEL_SIMD static void scale(keel_real *restrict dy, const keel_real *restrict gain, size_t n) {
     for (size_t i = 0; i < n; ++i) dy[i] *= gain[i];
 }
@@ -103,7 +99,7 @@ static void norm_backward(const keel_node *node) {
         keel_real *dy = node->out->grad + r * n;
         const keel_real *unit = node->saved + r * n;
         if (dgain) add_products(dy, unit, n, dgain);
-        if (dbias) add_to(dy, n, dbias);
+        if (dbias) keel_add_to(dy, n, dbias);
         if (!further) continue;
         scale(dy, gain->data, n);
         const double mean = keel_sum(dy, n) / (double)n, along = keel_dot(dy, unit, n) / (double)n;
@@ -206,7 +202,7 @@ keel_tensor *keel_op_rms_norm(keel_tape *tape, keel_tensor *x, keel_tensor *more
                       .saved = keel__tape_reals(tape, rows + 1)};
     if (!node.out || (more && !node.also) || !node.list || !node.saved) return NULL;
     node.list[0] = x, node.list[1] = more, node.list[2] = gain;
-    if (more) add_to(x->data, rows * n, more->data);
+    if (more) keel_add_to(x->data, rows * n, more->data);
     fill_rms(&node);
     if (sum) *sum = node.also;
     return keel__tape_push(tape, node);

@@ -20,7 +20,7 @@ typedef union value {
     keel_int_list list;
 } value;
 
-static size_t value_size(keel_option_type type) {
+size_t keel_option_size(keel_option_type type) {
     switch (type) {
     case KEEL_OPT_INT:
         return sizeof(int64_t);
@@ -37,7 +37,7 @@ static size_t value_size(keel_option_type type) {
 }
 
 static void store(const keel_option *row, void *config, const value *parsed) {
-    memcpy((char *)config + row->offset, parsed, value_size(row->type));
+    memcpy((char *)config + row->offset, parsed, keel_option_size(row->type));
 }
 
 /* ---- what a row takes, in words ---- */
@@ -273,7 +273,7 @@ static cJSON *list_to_json(const keel_int_list *list) {
 
 static cJSON *row_to_json(const keel_option *row, const void *config) {
     value held;
-    memcpy(&held, (const char *)config + row->offset, value_size(row->type));
+    memcpy(&held, (const char *)config + row->offset, keel_option_size(row->type));
     switch (row->type) {
     case KEEL_OPT_INT:
         return cJSON_CreateNumber((double)held.integer);

@@ -6,6 +6,8 @@
 
 #include "core/options.h"
 
+/* Bytes of the target of a row. */
+size_t keel_option_size(keel_option_type type);
 /* All keys of the object, or none. */
 keel_status keel_options_json(const keel_option *table, void *config, const cJSON *object, const char *where,
                               keel_err *err);

@@ -379,17 +379,26 @@ INLINE(AVX2) void fetch(const uint8_t *at, const int fours) {
     for (int i = 0; i < (fours ? 1 : 2); i++) _mm_prefetch(at + AHEAD + 64 * i, _MM_HINT_T0);
 }
 
-INLINE(VNNI ",f16c,fma") void few_tile_vnni(const few *f, size_t o, const int fours, const int rows) {
+/* Rows o .. o + 3: their scales, and what follows these. Where the first begins. */
+INLINE(AVX2)
+const uint8_t *begin(const few *f, size_t o, const uint8_t *at[AT_ONCE], float scale[AT_ONCE],
+                     __m256i sum[][AT_ONCE], const int rows) {
     const size_t bytes = keel_matrix_row_bytes(f->w->type, f->w->cols);
-    const uint8_t *at[AT_ONCE], *next = (const uint8_t *)f->w->data + o * bytes;
-    float scale[AT_ONCE];
-    __m256i sum[KEEL__FEW][AT_ONCE];
+    const uint8_t *first = (const uint8_t *)f->w->data + o * bytes;
     UNROLL for (int i = 0; i < AT_ONCE; i++) {
-        const uint8_t *row = (const uint8_t *)f->w->data + (o + (size_t)i) * bytes;
+        const uint8_t *row = first + (size_t)i * bytes;
         memcpy(scale + i, row, sizeof *scale);
         at[i] = row + sizeof *scale;
         UNROLL for (int r = 0; r < rows; r++) sum[r][i] = _mm256_setzero_si256();
     }
+    return first;
+}
+
+INLINE(VNNI ",f16c,fma") void few_tile_vnni(const few *f, size_t o, const int fours, const int rows) {
+    const uint8_t *at[AT_ONCE], *next;
+    float scale[AT_ONCE];
+    __m256i sum[KEEL__FEW][AT_ONCE];
+    next = begin(f, o, at, scale, sum, rows);
     for (size_t b = 0; b < f->blocks; b++) {
         fetch(next + (fours ? 68 : 128) * b, fours);
         UNROLL for (int i = 0; i < AT_ONCE; i++) {
@@ -404,16 +413,10 @@ INLINE(VNNI ",f16c,fma") void few_tile_vnni(const few *f, size_t o, const int fo
 }
 
 INLINE(AVX2) void few_tile_avx2(const few *f, size_t o, const int fours, const int rows) {
-    const size_t bytes = keel_matrix_row_bytes(f->w->type, f->w->cols);
-    const uint8_t *at[AT_ONCE], *next = (const uint8_t *)f->w->data + o * bytes;
+    const uint8_t *at[AT_ONCE], *next;
     float scale[AT_ONCE];
     __m256i sum[KEEL__FEW][AT_ONCE];
-    UNROLL for (int i = 0; i < AT_ONCE; i++) {
-        const uint8_t *row = (const uint8_t *)f->w->data + (o + (size_t)i) * bytes;
-        memcpy(scale + i, row, sizeof *scale);
-        at[i] = row + sizeof *scale;
-        UNROLL for (int r = 0; r < rows; r++) sum[r][i] = _mm256_setzero_si256();
-    }
+    next = begin(f, o, at, scale, sum, rows);
     for (size_t b = 0; b < f->blocks; b++) {
         fetch(next + (fours ? 68 : 128) * b, fours);
         UNROLL for (int i = 0; i < AT_ONCE; i++) {

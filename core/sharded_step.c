@@ -3,7 +3,7 @@
 #include <tgmath.h>
 
 #include "core/memory.h"
-#include "core/simd.h"
+#include "core/numeric.h"
 
 enum {
     PIECE = 16384
@@ -112,28 +112,14 @@ static keel_status run_shard(void *context, size_t at, size_t thread, keel_err *
                         err);
 }
 
-/* In eight lanes, because one chain of additions would cost more than the rest of the update. */
-KEEL_SIMD static double sum_squares(const keel_real *x, size_t size) {
-    double lane[8] = {0};
-    size_t i = 0;
-    for (; i + 8 <= size; i += 8)
-        for (size_t j = 0; j < 8; ++j) lane[j] += (double)x[i + j] * (double)x[i + j];
-    for (; i < size; ++i) lane[0] += (double)x[i] * (double)x[i];
-    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
-}
-
-KEEL_SIMD static void add(keel_real *restrict sum, const keel_real *restrict more, size_t size) {
-    for (size_t i = 0; i < size; ++i) sum[i] += more[i];
-}
-
 static keel_status add_piece(void *context, size_t index, size_t thread, keel_err *err) {
     (void)thread, (void)err;
     const keel_sharded_step *step = context;
     piece *part = &step->pieces[index];
     keel_real *sum = step->gradient[0] + part->offset;
     for (size_t s = step->first > 1 ? step->first : 1; s < step->last; ++s)
-        add(sum, keel_sharded_step_gradient(step, s) + part->offset, part->size);
-    if (step->last == step->shards) part->squares = sum_squares(sum, part->size);
+        keel_add_to(keel_sharded_step_gradient(step, s) + part->offset, part->size, sum);
+    if (step->last == step->shards) part->squares = keel_dot(sum, sum, part->size);
     return KEEL_OK;
 }
 

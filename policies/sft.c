@@ -40,22 +40,6 @@ typedef struct sft { /* what a tuning run is made of */
 
 /* ---- the base to go on from ---- */
 
-static size_t target_size(const keel_option *option) {
-    switch (option->type) {
-    case KEEL_OPT_INT:
-        return sizeof(int64_t);
-    case KEEL_OPT_REAL:
-        return sizeof(double);
-    case KEEL_OPT_BOOL:
-        return sizeof(bool);
-    case KEEL_OPT_CHOICE:
-        return sizeof(int);
-    case KEEL_OPT_INTS:
-        return sizeof(keel_int_list);
-    }
-    return 0;
-}
-
 static keel_status fail_shape(const sft *run, const char *key, keel_err *err) {
     keel_fail(err, KEEL_E_CONFLICT, run->spec, "%s cannot be changed: the base has another", key);
     return keel_hint(err, "leave %s out to go on from this base, or start from --base %s", key,
@@ -74,7 +58,7 @@ static keel_status keep_shape(sft *run, const char *standard, keel_err *err) {
     const int space = (int)run->from->space + 1;
     for (const keel_option *option = run->kind->options; option->key; option++) {
         if (!is_shape(run->kind, option->key)) continue;
-        size_t size = target_size(option);
+        const size_t size = keel_option_size(option->type);
         char *asked = (char *)run->config + option->offset;
         const char *there = (const char *)run->from->config + option->offset;
         if (memcmp(asked, standard + option->offset, size) != 0 && memcmp(asked, there, size) != 0)
@@ -110,7 +94,7 @@ static keel_status check_taught(const sft *run, const char *standard, keel_err *
     for (const keel_option *option = run->kind->options; option->key && !teacher_base_of(run); option++)
         if (strncmp(option->key, of, sizeof of - 1) == 0 &&
             memcmp((const char *)run->config + option->offset, standard + option->offset,
-                   target_size(option)) != 0)
+                   keel_option_size(option->type)) != 0)
             return keel_fail(err, KEEL_E_USAGE, option->key,
                              "is of a base to learn from: give --teacher-base");
     return KEEL_OK;
