@@ -28,15 +28,6 @@ const char *keel_matrix_type_name(keel_matrix_type type) {
     return types[type].name;
 }
 
-bool keel_matrix_type_named(const char *name, keel_matrix_type *type) {
-    for (unsigned t = 0; t < KEEL_N_MATRIX_TYPES; t++)
-        if (strcmp(types[t].name, name) == 0) {
-            *type = (keel_matrix_type)t;
-            return true;
-        }
-    return false;
-}
-
 size_t keel_matrix_multiple(keel_matrix_type type) {
     return types[type].cols;
 }

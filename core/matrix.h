@@ -43,8 +43,6 @@ typedef struct keel_matrix {
 
 /* "f32", "bf16", "q8_0", "int8", "q4_0", "q4_g32" */
 const char *keel_matrix_type_name(keel_matrix_type type);
-/* False: there is none of this name. */
-bool keel_matrix_type_named(const char *name, keel_matrix_type *type);
 /* What the number of columns is a multiple of: 1 or 32. */
 size_t keel_matrix_multiple(keel_matrix_type type);
 /* Bytes of a row. */

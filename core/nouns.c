@@ -64,12 +64,6 @@ bool keel_risk_parse(const char *name, keel_risk *out) {
     return i != NOT_FOUND;
 }
 
-bool keel_role_parse(const char *name, keel_role *out) {
-    int i = find(role_names, COUNT(role_names), name);
-    if (i != NOT_FOUND) *out = (keel_role)i;
-    return i != NOT_FOUND;
-}
-
 bool keel_outcome_parse(const char *name, keel_outcome *out) {
     int i = find(outcome_names, COUNT(outcome_names), name);
     if (i != NOT_FOUND) *out = (keel_outcome)i;

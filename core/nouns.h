@@ -175,7 +175,6 @@ const double *keel_reward_range(int component);      /* lowest and highest value
 bool keel_reward_within(int component, float value); /* that range; false for NaN */
 extern const char *const keel_reward_list;           /* all names: "accuracy, speed, safety" */
 bool keel_risk_parse(const char *name, keel_risk *out);
-bool keel_role_parse(const char *name, keel_role *out);
 bool keel_outcome_parse(const char *name, keel_outcome *out);
 bool keel_authority_parse(const char *name, keel_authority *out); /* not of "none" */
 bool keel_space_parse(const char *name, keel_action_space *out);

@@ -18,17 +18,17 @@ void keel_pcg64_seed(keel_pcg64 *rng, keel_u128 seed, keel_u128 stream) {
     pcg64_step(rng);
 }
 
-uint64_t keel_pcg64_next(keel_pcg64 *rng) {
+uint64_t keel_rng_u64(keel_rng *rng) {
     pcg64_step(rng);
     uint64_t folded = (uint64_t)(rng->state >> 64) ^ (uint64_t)rng->state;
     unsigned rotation = (unsigned)(rng->state >> 122);
     return folded >> rotation | folded << (-rotation & 63);
 }
 
-uint64_t keel_pcg64_below(keel_pcg64 *rng, uint64_t bound) {
+uint64_t keel_rng_below(keel_rng *rng, uint64_t bound) {
     /* 2^64 mod bound: draws below it would make the small results too likely. */
     uint64_t threshold = -bound % bound, draw;
-    do draw = keel_pcg64_next(rng);
+    do draw = keel_rng_u64(rng);
     while (draw < threshold);
     return draw % bound;
 }
@@ -69,16 +69,8 @@ keel_rng keel_rng_named(uint64_t seed, const char *purpose, uint64_t index) {
     return rng;
 }
 
-uint64_t keel_rng_u64(keel_rng *rng) {
-    return keel_pcg64_next(rng);
-}
-
-uint64_t keel_rng_below(keel_rng *rng, uint64_t bound) {
-    return keel_pcg64_below(rng, bound);
-}
-
 double keel_rng_uniform(keel_rng *rng) {
-    return (double)(keel_pcg64_next(rng) >> 11) * 0x1p-53;
+    return (double)(keel_rng_u64(rng) >> 11) * 0x1p-53;
 }
 
 /* Box-Muller, the cosine half. */
@@ -104,7 +96,7 @@ double keel_rng_gamma(keel_rng *rng, double shape) {
 
 void keel_rng_shuffle(keel_rng *rng, size_t *items, size_t count) {
     for (size_t left = count; left > 1; --left) {
-        size_t chosen = (size_t)keel_pcg64_below(rng, left), item = items[chosen];
+        size_t chosen = (size_t)keel_rng_below(rng, left), item = items[chosen];
         items[chosen] = items[left - 1];
         items[left - 1] = item;
     }

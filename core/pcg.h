@@ -16,9 +16,6 @@ typedef struct keel_pcg64 {
 
 /* Seeding as in the reference implementation's pcg64_srandom. */
 void keel_pcg64_seed(keel_pcg64 *rng, keel_u128 seed, keel_u128 stream);
-uint64_t keel_pcg64_next(keel_pcg64 *rng);
-/* Uniform in [0, bound), by rejection; bound > 0. */
-uint64_t keel_pcg64_below(keel_pcg64 *rng, uint64_t bound);
 
 /* The generator that everything draws from. */
 typedef keel_pcg64 keel_rng;
@@ -75,9 +72,9 @@ keel_rng keel_rng_stream(uint64_t seed, keel_stream purpose, uint64_t index);
 /* The same for a purpose outside the list: for tests. */
 keel_rng keel_rng_named(uint64_t seed, const char *purpose, uint64_t index);
 uint64_t keel_rng_u64(keel_rng *rng);
-uint64_t keel_rng_below(keel_rng *rng, uint64_t bound);
-double keel_rng_uniform(keel_rng *rng); /* in [0, 1), 53 bits */
-double keel_rng_normal(keel_rng *rng);  /* standard normal; always two draws, nothing cached */
+uint64_t keel_rng_below(keel_rng *rng, uint64_t bound); /* in [0, bound), by rejection; bound > 0 */
+double keel_rng_uniform(keel_rng *rng);                 /* in [0, 1), 53 bits */
+double keel_rng_normal(keel_rng *rng); /* standard normal; always two draws, nothing cached */
 /* Gamma(shape, 1), shape >= 0.1, above 0: Marsaglia & Tsang 2000, and for shapes below 1 their boost. A share
  * of the sum of several is a draw from a Dirichlet distribution. */
 double keel_rng_gamma(keel_rng *rng, double shape);

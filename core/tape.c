@@ -136,10 +136,6 @@ keel_tensor *keel__tape_output(keel_tape *tape, size_t rows, size_t cols, bool f
     return data ? keel__tape_over(tape, data, rows, cols, flows) : NULL;
 }
 
-keel_tensor *keel_tape_new(keel_tape *tape, size_t rows, size_t cols) {
-    return keel__tape_output(tape, rows, cols, true);
-}
-
 keel_tensor *keel_tape_input(keel_tape *tape, const keel_real *data, size_t rows, size_t cols) {
     return wrap(keel__tape_bytes(tape, sizeof(keel_tensor)), data, rows, cols, NULL);
 }

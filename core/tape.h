@@ -39,8 +39,6 @@ keel_tensor *keel_tape_input(keel_tape *tape, const keel_real *data, size_t rows
  * the first writer of this step and added to by later ones. grads NULL: frozen. Fill the block with zeros
  * once when making it: the padding between parameters is never written. */
 keel_tensor *keel_tape_param(keel_tape *tape, const keel_params *params, size_t index, keel_real *grads);
-/* Uninitialised, with a gradient when recording. */
-keel_tensor *keel_tape_new(keel_tape *tape, size_t rows, size_t cols);
 /* d(loss)/d(everything); loss is a scalar; once per reset. A parameter used on the tape that the loss does
  * not depend on gets a zero gradient; one never put on the tape keeps whatever its grads held. */
 keel_status keel_tape_backward(keel_tape *tape, keel_tensor *loss, keel_err *err);

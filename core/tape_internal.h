@@ -107,7 +107,7 @@ keel_tensor *keel__tape_over(keel_tape *tape, keel_real *data, size_t rows, size
 void keel__tape_unwind(keel_tape *tape, size_t first);
 /* to's gradient gets from's, which is not needed any more: its memory changes hands where it can. */
 void keel__tape_hand(keel_tensor *from, keel_tensor *to);
-/* An output of an operation; it carries a gradient if `flows` and the tape records. */
+/* An output of an operation, uninitialised; it carries a gradient if `flows` and the tape records. */
 keel_tensor *keel__tape_output(keel_tape *tape, size_t rows, size_t cols, bool flows);
 /* Appends the node if its output carries a gradient. Returns the output, or NULL when out of memory. */
 keel_tensor *keel__tape_push(keel_tape *tape, keel_node node);

@@ -32,7 +32,7 @@ static keel_logistic_matrix make_matrix(void) {
     for (size_t c = 0; c < USED; c++) column_scale[c] = 1 + 0.02f * (float)c;
     for (size_t r = 0; r < ROWS; r++) {
         for (size_t j = 0; j < ROW_COLUMNS; j++)
-            x.column[r * ROW_COLUMNS + j] = (uint32_t)(6 * j + keel_pcg64_below(&rng, 6));
+            x.column[r * ROW_COLUMNS + j] = (uint32_t)(6 * j + keel_rng_below(&rng, 6));
         x.start[r + 1] = (r + 1) * ROW_COLUMNS;
         x.row_scale[r] = 0.3f + 0.01f * (float)(r % 7);
         class_of[r] = (int)(r % 10 ? x.column[r * ROW_COLUMNS] % CLASSES : r / 10 % CLASSES);

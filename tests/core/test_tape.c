@@ -9,7 +9,7 @@
 
 #include "core/ops.h"
 #include "core/optim.h"
-#include "core/tape.h"
+#include "core/tape_internal.h"
 #include "support/faults.h"
 
 enum { B = 5, I = 3, H = 4, A = 3, MANY = 100 };
@@ -122,8 +122,8 @@ static void a_hundred_training_steps_allocate_nothing(void **state) {
         if (step == 2) warm = count.calls; /* one step to grow, one reset to merge the blocks */
         keel_tape_reset(tape);
         /* ballast, so that the first step needs several blocks */
-        assert_non_null(keel_tape_new(tape, 100, 100));
-        assert_non_null(keel_tape_new(tape, 300, 100));
+        assert_non_null(keel__tape_output(tape, 100, 100, true));
+        assert_non_null(keel__tape_output(tape, 300, 100, true));
         assert_int_equal(keel_tape_backward(tape, loss_of(tape, &params, grads), NULL), KEEL_OK);
         keel_adam_step(&adam, &config, &params, grads, 1);
     }
@@ -154,7 +154,7 @@ static keel_status train_once(keel_err *err) {
     }
     for (size_t step = 0; step < 2; ++step) {
         keel_tape_reset(tape);
-        for (size_t i = 0; i < 40; ++i) keel_tape_new(tape, 30, 30); /* several blocks */
+        for (size_t i = 0; i < 40; ++i) keel__tape_output(tape, 30, 30, true); /* several blocks */
         KEEL_TRY_GOTO(keel_tape_backward(tape, loss_of(tape, &params, grads), err), leave);
         keel_adam_step(&adam, &config, &params, grads, 1);
     }
@@ -260,7 +260,7 @@ static void forward_only_passes_give_the_same_outputs_and_keep_no_gradient(void 
     assert_null(loss->grad);
     assert_memory_equal(&loss->data[0], &recorded, sizeof recorded);
     assert_int_equal(keel_tape_check(w->tape, loss, NULL), KEEL_OK);
-    assert_null(keel_tape_new(w->tape, 2, 2)->grad);
+    assert_null(keel__tape_output(w->tape, 2, 2, true)->grad);
 }
 
 static void every_parameter_moves_in_one_step(void **state) {
@@ -287,7 +287,7 @@ static void expect_refused(world *w, keel_tensor *result, const char *operation)
     assert_null(result);
     keel_tensor *after = keel_op_sum(w->tape, result, 1);
     assert_null(after);
-    assert_null(keel_tape_new(w->tape, 1, 1)); /* nothing after a failure counts */
+    assert_null(keel__tape_output(w->tape, 1, 1, true)); /* nothing after a failure counts */
     assert_int_equal(keel_tape_backward(w->tape, after, &err), KEEL_E_INVALID);
     assert_string_equal(err.where, operation);
     keel_tape_reset(w->tape);

@@ -249,17 +249,14 @@ static void names_of_nouns_read_back_and_unknown_ones_are_refused(void **state) 
         assert_int_equal(space, i);
     }
     for (int i = 0; i < 4; i++) {
-        keel_role role;
         keel_outcome outcome;
-        assert_true(keel_role_parse(keel_role_name((keel_role)i), &role));
-        assert_int_equal(role, i);
         assert_true(keel_outcome_parse(keel_outcome_name((keel_outcome)i), &outcome));
         assert_int_equal(outcome, i);
     }
-    keel_role role = KEEL_ROLE_TOOL;
-    assert_false(keel_role_parse("Assistant", &role));
-    assert_false(keel_role_parse(NULL, &role));
-    assert_int_equal(role, KEEL_ROLE_TOOL);
+    keel_outcome outcome = KEEL_OUTCOME_PARTIAL;
+    assert_false(keel_outcome_parse("Refusal", &outcome));
+    assert_false(keel_outcome_parse(NULL, &outcome));
+    assert_int_equal(outcome, KEEL_OUTCOME_PARTIAL);
     assert_string_equal(keel_reward_name(KEEL_SAFETY), "safety");
     assert_string_equal(keel_authority_name(KEEL_AUTHORITY_HUMAN), "human");
     assert_string_equal(keel_outcome_name(KEEL_OUTCOME_PARTIAL), "partial_refusal");

@@ -34,13 +34,13 @@ static void make_rows(toy_row *rows, uint64_t seed) {
     keel_pcg64_seed(&rng, seed, 1);
     for (size_t r = 0; r < N_ROWS; r++) {
         toy_row *row = &rows[r];
-        row->label = keel_pcg64_below(&rng, 2);
+        row->label = keel_rng_below(&rng, 2);
         row->group = 1000 + (int64_t)(r / 4);
         row->id[0] = UNIQUE + (uint32_t)(r / 4);
         for (size_t i = 1; i < ROW_IDS; i++) /* a stride of ten keeps the ids of a row apart */
-            row->id[i] = 20 + 10 * (uint32_t)i + (uint32_t)keel_pcg64_below(&rng, 10);
-        row->id[1] = (row->label ? 0 : 10) + (uint32_t)keel_pcg64_below(&rng, 4);
-        for (size_t j = 0; j < 2; j++) row->dense[j] = (float)keel_pcg64_below(&rng, 1000) / 100;
+            row->id[i] = 20 + 10 * (uint32_t)i + (uint32_t)keel_rng_below(&rng, 10);
+        row->id[1] = (row->label ? 0 : 10) + (uint32_t)keel_rng_below(&rng, 4);
+        for (size_t j = 0; j < 2; j++) row->dense[j] = (float)keel_rng_below(&rng, 1000) / 100;
     }
 }
 

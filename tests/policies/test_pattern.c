@@ -33,16 +33,16 @@ static size_t made_text(keel_pcg64 *random, char *out) {
                                         "12345",    "\xC5\xBF", "'\xC5\xBF", "\xE2\x84\xAA", "\xE1\xA0\x8E",
                                         "\xC2\x85", "x",        "_"};
     char *at = out;
-    for (size_t n = 1 + keel_pcg64_below(random, MOST); n > 0; n--) {
-        const size_t kind = keel_pcg64_below(random, 22);
+    for (size_t n = 1 + keel_rng_below(random, MOST); n > 0; n--) {
+        const size_t kind = keel_rng_below(random, 22);
         if (kind < sizeof ranges / sizeof *ranges) {
             const int32_t c =
                 ranges[kind][0] +
-                (int32_t)keel_pcg64_below(random, (uint64_t)(ranges[kind][1] - ranges[kind][0] + 1));
+                (int32_t)keel_rng_below(random, (uint64_t)(ranges[kind][1] - ranges[kind][0] + 1));
             if (utf8proc_category(c) != UTF8PROC_CATEGORY_CN)
                 at += utf8proc_encode_char(c, (utf8proc_uint8_t *)at);
         } else
-            at += sprintf(at, "%s", words[keel_pcg64_below(random, sizeof words / sizeof *words)]);
+            at += sprintf(at, "%s", words[keel_rng_below(random, sizeof words / sizeof *words)]);
     }
     *at = '\0';
     return (size_t)(at - out);
