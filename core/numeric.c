@@ -350,3 +350,8 @@ bool keel_all_finite(const keel_real *x, size_t count) {
         if (!isfinite(x[i])) return false;
     return true;
 }
+
+int keel_by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}

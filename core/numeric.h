@@ -21,6 +21,8 @@ double keel_cosine(const float *x, const float *y, size_t n);
 bool keel_all_finite(const keel_real *x, size_t count);
 /* The largest of x; count at least 1. */
 keel_real keel_largest(const keel_real *x, size_t count);
+/* Of doubles, the smaller first: for qsort. */
+int keel_by_value(const void *a, const void *b);
 /* The sum of x, and of x y: in double over eight lanes, so that the order is one in any width. */
 double keel_sum(const keel_real *x, size_t count);
 double keel_dot(const keel_real *x, const keel_real *y, size_t count);

@@ -158,8 +158,8 @@ static bool log_erred(const keel_conversation *c, const keel_decision *decision)
 /* What an act mostly is tells of an answer only where the log was judged, as in the rates. */
 static keel_outcome outcome_of(const keel_evaluate_seen *seen, size_t d, const keel_answer *answer) {
     const bool usual = !answer->labelled && seen->item->base->space == KEEL_SPACE_ACTS;
-    return usual && !keel_metric_sums_judged(&seen->conversation->decisions[d]) ? KEEL_OUTCOME_NONE
-                                                                                : answer->outcome;
+    return usual && !keel_answer_asked(&seen->conversation->decisions[d]) ? KEEL_OUTCOME_NONE
+                                                                          : answer->outcome;
 }
 
 /* KEEL_N_CASES: nothing to read. */

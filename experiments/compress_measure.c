@@ -6,6 +6,7 @@
 #include "core/interrupt.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/numeric.h"
 #include "datasets/store_corpus.h"
 #include "experiments/cli_resources.h"
 #include "policies/policy.h"
@@ -67,13 +68,8 @@ static keel_status measure(measuring *m, keel_corpus *corpus, keel_err *err) {
     return KEEL_OK;
 }
 
-static int by_size(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median_ms(double *seconds, size_t n) {
-    qsort(seconds, n, sizeof *seconds, by_size);
+    qsort(seconds, n, sizeof *seconds, keel_by_value);
     return n ? 500 * (seconds[(n - 1) / 2] + seconds[n / 2]) : 0;
 }
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/numeric.h"
+
 typedef struct entry {
     int32_t dim, at;
 } entry;
@@ -81,11 +83,6 @@ double keel_familiar_distance(const keel_familiar *familiar, const keel_place *p
 
 /* ---- making ---- */
 
-static int by_size(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double threshold_of(const keel_familiar *familiar, const keel_place *unseen, const int64_t *group) {
     double distance[KEEL_FAMILIAR_MOST];
     size_t found = 0;
@@ -96,7 +93,7 @@ static double threshold_of(const keel_familiar *familiar, const keel_place *unse
             if (group[j] != group[i]) most = fmax(most, cosine[j]);
         if (most > -INFINITY) distance[found++] = 1 - most;
     }
-    qsort(distance, found, sizeof *distance, by_size);
+    qsort(distance, found, sizeof *distance, keel_by_value);
     const size_t rank = (size_t)ceil(0.99 * (double)(found + 1));
     return !found ? (double)NAN : distance[rank < found ? rank - 1 : found - 1];
 }

@@ -83,7 +83,7 @@ tests_of() {
     policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_bert_matrix policies/test_tokenizer ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
-    rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
+    rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_corrected rl/test_evaluate rl/test_truth ;;
     rl/judge/agreement.c) echo rl/test_agreement ;;
     rl/judge/corrected.c) echo rl/test_corrected ;;
     rl/judge/review_order.c) echo rl/test_review_order ;;

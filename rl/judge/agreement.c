@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "core/interrupt.h"
+#include "core/numeric.h"
 #include "core/pcg.h"
+#include "rl/judge/bootstrap.h"
 #include "rl/judge/metric_sums.h"
 
 /* Columns of a row: the table of all classes [label, verdict], then of each source [label, verdict] of the
@@ -140,16 +142,10 @@ static void count_items(measuring *m) {
 
 /* ---- kappa and bias, of all or of a resample ---- */
 
-static double unseen(keel_rng *rng) {
-    if (!rng) return 0;
-    double u = keel_rng_uniform(rng), p = exp(-1), k = 0;
-    while (u >= p && k < 8) u -= p, p /= ++k;
-    return k;
-}
-
 /* NaN where nothing is judged. */
 static double bias_of(const double *table, keel_rng *rng) {
-    const double false_hits = table[1] + unseen(rng), missed = table[ANY] + unseen(rng);
+    const double false_hits = table[1] + keel_bootstrap_unseen(rng),
+                 missed = table[ANY] + keel_bootstrap_unseen(rng);
     const double n = table[0] + false_hits + missed + table[ANY + 1];
     return n > 0 ? (false_hits - missed) / n : NAN;
 }
@@ -160,13 +156,13 @@ static void statistics_of(const measuring *m, const double *total, keel_rng *rng
         for (size_t i = 0; i < OF_SOURCE; i++) any[i] += total[ALL + s * OF_SOURCE + i];
     out[BIAS] = bias_of(any, rng);
     out[ANY_KAPPA] = keel_judge_kappa(any, ANY);
-    any[1] += unseen(rng);
-    any[ANY] += unseen(rng);
+    any[1] += keel_bootstrap_unseen(rng);
+    any[ANY] += keel_bootstrap_unseen(rng);
     out[WORSE_ANY_KAPPA] = keel_judge_kappa(any, ANY);
     memcpy(all, total, sizeof all);
     out[KAPPA] = keel_judge_kappa(all, MOST);
-    all[1] += unseen(rng);
-    all[MOST] += unseen(rng);
+    all[1] += keel_bootstrap_unseen(rng);
+    all[MOST] += keel_bootstrap_unseen(rng);
     out[WORSE_KAPPA] = keel_judge_kappa(all, MOST);
     for (size_t s = 0; s < m->out.n_sources; s++)
         out[SOURCE_BIAS + s] = bias_of(total + ALL + s * OF_SOURCE, rng);
@@ -197,18 +193,13 @@ static keel_status resample(measuring *m, keel_err *err) {
     return KEEL_OK;
 }
 
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static keel_interval interval_of(const measuring *m, size_t statistic, double value, double n) {
     double *values = m->values + statistic * m->resamples;
     size_t kept = 0;
     for (size_t r = 0; r < m->resamples; r++)
         if (!isnan(values[r])) values[kept++] = values[r];
     if (isnan(value) || !kept) return (keel_interval){0};
-    qsort(values, kept, sizeof *values, by_value);
+    qsort(values, kept, sizeof *values, keel_by_value);
     const size_t tail = (size_t)(0.025 * (double)kept);
     return (keel_interval){value, fmin(value, values[tail]), fmax(value, values[kept - 1 - tail]), n};
 }
@@ -268,28 +259,13 @@ static int in_bin(const keel_agreement_item *item, int bin) {
     return judged(item) && bin_of(item) == bin ? item->label > 0 : -1;
 }
 
-static void close_group(keel_rate *rate, double hits, double weight) {
-    rate->hits += hits;
-    rate->weight += weight;
-    rate->squares += weight;
-    rate->hits_hits += hits * hits;
-    rate->hits_weight += hits * weight;
-    rate->weight_weight += weight * weight;
-}
-
 static keel_interval share_of(const measuring *m, is_hit *hit, int bin) {
     keel_rate rate = {0};
-    double hits = 0, weight = 0;
     for (size_t i = 0; i < m->count; i++) {
         const int found = hit(&m->items[m->order[i]], bin);
-        if (i > 0 && !same_group(m, i - 1, i)) {
-            close_group(&rate, hits, weight);
-            hits = weight = 0;
-        }
-        hits += found > 0;
-        weight += found >= 0;
+        if (i > 0 && !same_group(m, i - 1, i)) keel_rate_end(&rate);
+        if (found >= 0) keel_rate_count(&rate, found > 0);
     }
-    close_group(&rate, hits, weight);
     return keel_rate_interval(&rate, 0.95);
 }
 

@@ -1,9 +1,47 @@
 #include "rl/judge/answer.h"
+
+#include <math.h>
+#include <string.h>
+
 #include "policies/policy_internal.h"
+
+/* ---- the log ---- */
+
+bool keel_answer_asked(const keel_decision *decision) {
+    for (size_t c = 0; c < decision->n_candidates; ++c)
+        if (decision->candidates[c].outcome != KEEL_OUTCOME_NONE) return true;
+    return false;
+}
+
+bool keel_answer_alone(const keel_conversation *conversation) {
+    return conversation->n_decisions == 1 && conversation->completed == KEEL_UNKNOWN;
+}
+
+size_t keel_answer_taken(const keel_decision *decision, const char *model) {
+    size_t count = 0;
+    for (size_t c = 0; c < decision->n_candidates; ++c) {
+        const keel_candidate *one = &decision->candidates[c];
+        count += one->taken && (!model || (one->model && strcmp(one->model, model) == 0));
+    }
+    return count;
+}
+
+double keel_answer_log_behaviour(const keel_base *base, const keel_decision *decision, size_t candidate,
+                                 const keel_choice *choice, int32_t action, bool *by_base) {
+    const keel_candidate *one = &decision->candidates[candidate];
+    const size_t taken = keel_answer_taken(decision, NULL);
+    if (by_base) *by_base = false;
+    if (one->propensity.present && base->space != KEEL_SPACE_OUTCOMES) return log(one->propensity.value);
+    if (taken > 1) return -log((double)taken);
+    if (by_base) *by_base = true;
+    return (double)choice->log_prior[action];
+}
+
+/* ---- answers ---- */
 
 keel_reward keel_answer_reward(const keel_reward_view *log, size_t decision, size_t candidate) {
     const keel_candidate *chosen = &log->conversation->decisions[decision].candidates[candidate];
-    bool alone = log->conversation->n_decisions == 1 && log->conversation->completed == KEEL_UNKNOWN;
+    bool alone = keel_answer_alone(log->conversation);
     bool evidence = chosen->outcome != KEEL_OUTCOME_NONE || chosen->feedback.present;
     if (chosen->taken || (alone && evidence)) return keel_reward_of(log, decision, candidate);
     return chosen->logged_reward;

@@ -46,6 +46,19 @@ int32_t keel_answer_action(const keel_base *base, const keel_decision *decision,
  * or a judged outcome, as the base's space requires. Always true for candidate sets. */
 bool keel_answer_comparable(const keel_base *base, const keel_decision *decision);
 
+/* Whether the log judged an answer of the decision: only there refusals are counted, so that everybody is
+ * held against the same decisions. */
+bool keel_answer_asked(const keel_decision *decision);
+/* Whether what the conversation comes to is its one answer: no verdict stands beside it. */
+bool keel_answer_alone(const keel_conversation *conversation);
+/* How many answers of a model (NULL: of all) the log took. */
+size_t keel_answer_taken(const keel_decision *decision, const char *model);
+/* ln b of a taken candidate, which is action `action` of the base: the logged propensity, but for outcomes,
+ * since it is of a text; else several that were taken were deployed side by side, each equally; else the
+ * base's choice says it, *by_base (may be NULL). */
+double keel_answer_log_behaviour(const keel_base *base, const keel_decision *decision, size_t candidate,
+                                 const keel_choice *choice, int32_t action, bool *by_base);
+
 /* Whether somebody judged it: its outcome or its accuracy is known. A latency alone says nothing of the
  * answer, and the safety of a benign conversation is known whatever is answered. */
 bool keel_answer_judged(const keel_answer *answer);

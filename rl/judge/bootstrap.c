@@ -6,13 +6,8 @@
 
 #include "core/interrupt.h"
 #include "core/memory.h"
-#include "core/pcg.h"
+#include "core/numeric.h"
 #include "rl/judge/bounds.h"
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 /* Quantile by linear interpolation between order statistics (type 7 of Hyndman & Fan 1996). */
 static double quantile(const double *sorted, size_t count, double p) {
@@ -94,7 +89,7 @@ static void bounds(const bootstrap_work *work, size_t index, double *low, double
     size_t count = keep_finite(values, work->plan->resamples), below = 0;
     *low = *high = NAN;
     if (!count) return;
-    qsort(values, count, sizeof *values, by_value);
+    qsort(values, count, sizeof *values, keel_by_value);
     if (work->plan->corrected) {
         double value = work->statistic(work->context, index, work->whole);
         while (below < count && values[below] < value) below++;
@@ -143,4 +138,11 @@ keel_status keel_bootstrap(const double *rows, size_t width, size_t clusters, co
     keel_free(work.whole);
     keel_free(work.totals);
     return status;
+}
+
+double keel_bootstrap_unseen(keel_rng *rng) {
+    if (!rng) return 0;
+    double u = keel_rng_uniform(rng), p = exp(-1), k = 0;
+    while (u >= p && k < 8) u -= p, p /= ++k;
+    return k;
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "core/parallel.h"
+#include "core/pcg.h"
 #include "core/status.h"
 
 /* With more conversations than this, conversation i adds to row i modulo this. The resampling is then of
@@ -29,5 +30,9 @@ typedef struct keel_bootstrap_plan {
 keel_status keel_bootstrap(const double *rows, size_t width, size_t clusters, const keel_bootstrap_plan *plan,
                            keel_statistic *statistic, const void *context, size_t n_statistics,
                            keel_pool *pool, double *low, double *high, keel_err *err);
+
+/* How many observations that nobody saw a resample gets: Poisson(1), at most 8, since what was not seen is
+ * not impossible. rng NULL: none. */
+double keel_bootstrap_unseen(keel_rng *rng);
 
 #endif

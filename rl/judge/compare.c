@@ -11,7 +11,7 @@
 enum { LEAST, MOST, ONE, N_TERMS };
 
 struct keel_compare {
-    keel_overall of; /* its weights alone: rules are read as for what is earned over all decisions */
+    double weight[KEEL_N_REWARDS];
     keel_compared counts;
     double here[2];          /* of the conversation at hand */
     double span;             /* of it: what one answer can earn more than another, over its decisions */
@@ -24,7 +24,7 @@ struct keel_compare {
 keel_status keel_compare_open(keel_compare **out, const double weight[KEEL_N_REWARDS], keel_err *err) {
     keel_compare *made = keel_calloc(1, sizeof *made);
     if (!made) return keel_nomem(err, "comparison");
-    memcpy(made->of.weight, weight, sizeof made->of.weight);
+    memcpy(made->weight, weight, sizeof made->weight);
     *out = made;
     return KEEL_OK;
 }
@@ -44,7 +44,7 @@ static bool earned(const overall_facts *facts, const keel_answer *answer, int k,
 
 void keel_compare_add(keel_compare *compare, const keel_reward_view *log, const keel_answer answer[2],
                       bool same) {
-    const overall_facts facts = keel__overall_read_facts(&compare->of, log);
+    const overall_facts facts = keel__overall_read_facts(compare->weight, log);
     bool known = true;
     compare->any = true;
     compare->counts.decisions++;

@@ -9,6 +9,8 @@
 #include "core/memory.h"
 #include "core/numeric.h"
 #include "core/pcg.h"
+#include "rl/judge/answer.h"
+#include "rl/judge/bootstrap.h"
 
 const char *const keel_corrected_names[KEEL_N_CORRECTED] = {"refusal_rate", "harmful_compliance_rate",
                                                             "over_refusal_rate", "completion_rate"};
@@ -261,7 +263,7 @@ keel_status keel_corrected_count(keel_corrected_sums *sums, const keel_judge_err
     float *row = row_for(sums, error, conversation->id, number);
     if (!row) return keel_nomem(err, "corrected rates");
     row[answer_column(error, risk, stratum, judged ? BY_JUDGE : AS_IS, k)] += 1;
-    if (risk == BENIGN && conversation->n_decisions == 1 && conversation->completed == KEEL_UNKNOWN)
+    if (risk == BENIGN && keel_answer_alone(conversation))
         row[answer_column(error, ALONE, stratum, judged ? BY_JUDGE : AS_IS, k)] += 1;
     return KEEL_OK;
 }
@@ -279,14 +281,6 @@ typedef struct estimate {
     double answers, judged;
 } estimate;
 
-/* How many conversations that nobody saw a resample gets; none without a generator. */
-static double unseen(keel_rng *rng) {
-    if (!rng) return 0;
-    double u = keel_rng_uniform(rng), p = exp(-1), k = 0;
-    while (u >= p && k < 8) u -= p, p /= ++k;
-    return k;
-}
-
 /* n[y][f] of one rate in one stratum, with what a resample adds; seen[y]: whether there is such a y at all.
  */
 static void count_pairs(const keel_judge_error *error, const double *pairs, keel_corrected_rate rate,
@@ -299,8 +293,8 @@ static void count_pairs(const keel_judge_error *error, const double *pairs, keel
                 pairs[pair_column(error, risk, s, human, judge)];
     const double size =
         error->heaviest[risk][s] * error->pairs_of[risk][s] / fmax(1, error->conversations_of[risk][s]);
-    n[1][0] += size * unseen(rng);
-    n[0][1] += size * unseen(rng);
+    n[1][0] += size * keel_bootstrap_unseen(rng);
+    n[0][1] += size * keel_bootstrap_unseen(rng);
 }
 
 /* Pairs of one rate in one stratum whose label by the human is a hit (y 1) or none. */
@@ -349,7 +343,7 @@ static estimate estimate_of(const keel_judge_error *error, const double *total, 
         for (int e = 0; e < 2; e++)
             sum[e] += isnan(corrected[e]) ? NAN : n[BY_JUDGE] * fmin(1, fmax(0, corrected[e]));
     }
-    const double more = unseen(rng), all = out.answers + more + unseen(rng);
+    const double more = keel_bootstrap_unseen(rng), all = out.answers + more + keel_bootstrap_unseen(rng);
     out.rogan_gladen = (as_is + sum[0] + more) / all;
     out.ppi = (as_is + sum[1] + more) / all;
     return out;
@@ -422,17 +416,12 @@ static keel_status resample(resampling *r, size_t resamples, uint64_t seed, keel
     return KEEL_OK;
 }
 
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Where a resample leaves the rate undefined, it may be anything: 0 for the lower bound, 1 for the upper. */
 static keel_interval interval_of(double value, double n, double *values, size_t resamples) {
     size_t known_values = 0;
     for (size_t i = 0; i < resamples; i++)
         if (!isnan(values[i])) values[known_values++] = values[i];
-    qsort(values, known_values, sizeof *values, by_value);
+    qsort(values, known_values, sizeof *values, keel_by_value);
     const size_t tail = (size_t)(0.025 * (double)resamples), undefined = resamples - known_values;
     const double low = tail < undefined ? 0 : values[tail - undefined];
     const double high = tail < undefined ? 1 : values[known_values - 1 - (tail - undefined)];

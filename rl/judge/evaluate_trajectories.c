@@ -5,12 +5,6 @@
 #include "rl/judge/answer.h"
 #include "rl/judge/evaluate_work.h"
 
-static size_t count_taken(const keel_decision *decision) {
-    size_t count = 0;
-    for (size_t c = 0; c < decision->n_candidates; ++c) count += decision->candidates[c].taken;
-    return count;
-}
-
 /* Does the policy estimate values, or only imitate? */
 static bool has_critic(const evaluation *e) {
     return e->item->policy && !e->item->policy->imitates;
@@ -30,27 +24,18 @@ typedef struct step {
     size_t decision;
 } step;
 
-/* Ratio and reward of a taken candidate; false if the policy's space does not hold it. The behaviour's
- * probability is the logged one; several answers taken at one decision were deployed side by side, each
- * equally; else pi_base stands in. */
+/* Ratio and reward of a taken candidate; false if the policy's space does not hold it. */
 static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, step *made, bool *rewarded) {
     keel_ope_step *out = &made->ope;
     const keel_decision *decision = &s->conversation->decisions[d];
-    const keel_candidate *candidate = &decision->candidates[c];
     int32_t action = keel_answer_action(e->item->base, decision, c);
     if (action < 0 || !s->policy[d].n) return false;
-    size_t taken = count_taken(decision);
-    double log_behaviour = (double)s->base[d].log_prior[action];
-    const bool outcomes = e->item->base->space == KEEL_SPACE_OUTCOMES;
-    e->ope.unused = e->ope.unused || (candidate->propensity.present && outcomes);
-    if (candidate->propensity.present && !outcomes)
-        log_behaviour = log(candidate->propensity.value);
-    else if (taken > 1)
-        log_behaviour = -log((double)taken);
-    else
-        e->ope.estimated = true;
+    const keel_base *base = e->item->base;
+    bool by_base, present;
+    const double log_behaviour = keel_answer_log_behaviour(base, decision, c, &s->base[d], action, &by_base);
+    e->ope.estimated |= by_base;
+    e->ope.unused |= base->space == KEEL_SPACE_OUTCOMES && decision->candidates[c].propensity.present;
     if (!(log_behaviour > -INFINITY)) return false;
-    bool present;
     keel_reward reward = keel_answer_reward(&s->log, d, c);
     out->reward = keel_reward_composite(&reward, e->config->weight, &present);
     out->log_ratio = (double)s->policy[d].log_pi[action] - log_behaviour;

@@ -99,22 +99,10 @@ keel_interval keel_rate_interval(const keel_rate *rate, double confidence) {
 
 /* ---- outcomes ---- */
 
-/* Refusal is asked only where the log was judged, so that every actor is held against the same decisions. */
-bool keel_metric_sums_judged(const keel_decision *decision) {
-    for (size_t c = 0; c < decision->n_candidates; ++c)
-        if (decision->candidates[c].outcome != KEEL_OUTCOME_NONE) return true;
-    return false;
-}
-
-/* A conversation of one decision and no verdict of its own is completed by full compliance. */
-static bool completed_by_outcome(const keel_conversation *conversation) {
-    return conversation->n_decisions == 1 && conversation->completed == KEEL_UNKNOWN;
-}
-
 static keel_status count_outcome(keel_metric_sums *sums, const keel_conversation *conversation,
                                  size_t decision, size_t number, const keel_answer *answer, keel_err *err) {
     const keel_outcome outcome = answer->outcome;
-    if (outcome == KEEL_OUTCOME_NONE || !keel_metric_sums_judged(&conversation->decisions[decision]))
+    if (outcome == KEEL_OUTCOME_NONE || !keel_answer_asked(&conversation->decisions[decision]))
         return KEEL_OK;
     if (sums->error)
         KEEL_TRY(keel_corrected_count(&sums->corrected, sums->error, conversation, number, answer->labelled,
@@ -127,7 +115,7 @@ static keel_status count_outcome(keel_metric_sums *sums, const keel_conversation
     count_rate(sums, KEEL_METRIC_OVER_REFUSAL, outcome != KEEL_OUTCOME_COMPLIANCE);
     sums->judged = true;
     sums->declined |= outcome != KEEL_OUTCOME_COMPLIANCE;
-    if (completed_by_outcome(conversation))
+    if (keel_answer_alone(conversation))
         count_rate(sums, KEEL_METRIC_COMPLETION, outcome == KEEL_OUTCOME_COMPLIANCE);
     return KEEL_OK;
 }

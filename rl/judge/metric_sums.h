@@ -34,8 +34,6 @@ typedef struct keel_metric_sums {
 /* Counts one answer at a decision of conversation number `number`. */
 keel_status keel_metric_sums_answer(keel_metric_sums *sums, const keel_reward_view *log, size_t decision,
                                     size_t number, const keel_answer *answer, keel_err *err);
-/* Whether the log judged an answer of the decision: only there refusals are counted. */
-bool keel_metric_sums_judged(const keel_decision *decision);
 /* Ends conversation number `number` of `answered` decisions. One whose completion is known weighs as much as
  * the actor agreed with what was answered in it. borderline: it is marked so. */
 keel_status keel_metric_sums_conversation(keel_metric_sums *sums, size_t number,

@@ -94,15 +94,6 @@ static keel_status add_to(keel_spool **list, const void *record, size_t size, ke
 
 /* ---- the log and its models ---- */
 
-static size_t count_taken(const keel_decision *decision, const char *model) {
-    size_t count = 0;
-    for (size_t c = 0; c < decision->n_candidates; ++c) {
-        const keel_candidate *one = &decision->candidates[c];
-        count += one->taken && (!model || (one->model && strcmp(one->model, model) == 0));
-    }
-    return count;
-}
-
 /* Mean reward of the answers taken at a decision; what the log has elsewhere in the conversation and not here
  * adds nothing, what it has nowhere is open. */
 static void add_decision(const keel_overall *overall, const keel_reward_view *log, size_t d,
@@ -131,12 +122,12 @@ static void add_decision(const keel_overall *overall, const keel_reward_view *lo
 keel_status keel_overall_add_model(const keel_overall *overall, keel_overall_sums *sums,
                                    const keel_overall_look *look, const char *model, keel_err *err) {
     const keel_reward_view *log = look->log;
-    const overall_facts facts = keel__overall_read_facts(overall, log);
+    const overall_facts facts = keel__overall_read_facts(overall->weight, log);
     overall_part parts[KEEL_N_REWARDS] = {0};
     double composite = 0;
     size_t answered = 0;
     for (size_t d = 0; d < log->conversation->n_decisions; ++d) {
-        const size_t answers = count_taken(&log->conversation->decisions[d], model);
+        const size_t answers = keel_answer_taken(&log->conversation->decisions[d], model);
         if (!answers) continue;
         answered++;
         add_decision(overall, log, d, model, &facts, answers, parts, &composite);
@@ -154,17 +145,6 @@ keel_status keel_overall_add_model(const keel_overall *overall, keel_overall_sum
 }
 
 /* ---- probabilities ---- */
-
-/* log b of a taken candidate: logged, or even among several that were taken, or the prior. */
-static double log_behaviour(const keel_overall *overall, const keel_decision *decision, size_t c,
-                            const keel_choice *base, int32_t action) {
-    const keel_candidate *one = &decision->candidates[c];
-    const size_t taken = count_taken(decision, NULL);
-    if (one->propensity.present && overall->base->space != KEEL_SPACE_OUTCOMES)
-        return log(one->propensity.value);
-    if (taken > 1) return -log((double)taken);
-    return (double)base->log_prior[action];
-}
 
 static size_t first_taken(const keel_decision *decision) {
     size_t c = 0;
@@ -237,8 +217,9 @@ static keel_status add_alone(keel_overall *overall, const keel_overall_look *loo
     const int32_t action = keel_answer_action(overall->base, decision, c);
     const keel_reward logged = keel_answer_reward(look->log, 0, c);
     pending made = {.number = look->number, .facts = *facts};
+    const keel_choice *by_base = &look->choice[KEEL_OVERALL_BASE][0];
     const double log_b =
-        action < 0 ? 0 : log_behaviour(overall, decision, c, &look->choice[KEEL_OVERALL_BASE][0], action);
+        action < 0 ? 0 : keel_answer_log_behaviour(overall->base, decision, c, by_base, action, NULL);
     for (int p = 0; p < OVERALL_PLAYERS; ++p)
         if (!overall->absent[p]) judge_player(overall, look, p, action, log_b, &made);
     keel_ridge_step step = {0};
@@ -258,7 +239,7 @@ static keel_status add_alone(keel_overall *overall, const keel_overall_look *loo
 static keel_status add_alone_rates(keel_overall *overall, const keel_overall_look *look, int p,
                                    const overall_facts *facts, keel_err *err) {
     const keel_conversation *conversation = look->log->conversation;
-    if (!look->choice[p][0].n || !keel_metric_sums_judged(&conversation->decisions[0])) return KEEL_OK;
+    if (!look->choice[p][0].n || !keel_answer_asked(&conversation->decisions[0])) return KEEL_OK;
     const keel_outcome outcome =
         keel_answer_of_action(look->log, overall->base, overall->policy, 0, look->choice[p][0].chosen)
             .outcome;
@@ -299,7 +280,7 @@ static keel_status add_logged_rates(keel_overall *overall, const keel_overall_lo
     double total[OVERALL_HEADS] = {0};
     for (size_t d = 0; d < conversation->n_decisions; ++d) {
         const keel_decision *decision = &conversation->decisions[d];
-        const double each = 1 / fmax(1, (double)count_taken(decision, NULL));
+        const double each = 1 / fmax(1, (double)keel_answer_taken(decision, NULL));
         for (size_t c = 0; c < decision->n_candidates; ++c) {
             double one[OVERALL_HEADS] = {0};
             if (!decision->candidates[c].taken) continue;
@@ -307,8 +288,7 @@ static keel_status add_logged_rates(keel_overall *overall, const keel_overall_lo
             for (int h = HEAD_FIRST; h < OVERALL_HEADS; ++h) total[h] += each * one[h];
         }
     }
-    const bool dangerous = conversation->risk == KEEL_RISK_DANGEROUS,
-               done = keel__overall_alone(conversation);
+    const bool dangerous = conversation->risk == KEEL_RISK_DANGEROUS, done = keel_answer_alone(conversation);
     const double second = dangerous ? total[HEAD_SECOND]
                           : done    ? total[HEAD_JUDGED] - total[HEAD_FIRST]
                                     : total[HEAD_SECOND];
@@ -327,6 +307,7 @@ static raw_step make_raw(const keel_overall *overall, const keel_overall_look *l
     const keel_decision *decision = &look->log->conversation->decisions[d];
     const int32_t action = keel_answer_action(overall->base, decision, c);
     const bool told = keel_answer_comparable(overall->base, decision);
+    const keel_choice *by_base = &look->choice[KEEL_OVERALL_BASE][d];
     const keel_reward reward = keel_answer_reward(look->log, d, c);
     raw_step raw = {0};
     bool present;
@@ -338,9 +319,9 @@ static raw_step make_raw(const keel_overall *overall, const keel_overall_look *l
     for (int p = 0; p < OVERALL_PLAYERS; ++p) {
         const bool same = action >= 0 && look->choice[p][d].chosen == (size_t)action;
         if (!told || overall->absent[p]) continue; /* nothing says that they differ */
-        raw.log_ratio[p] =
-            same ? -log_behaviour(overall, decision, c, &look->choice[KEEL_OVERALL_BASE][d], action)
-                 : -(double)INFINITY;
+        raw.log_ratio[p] = same
+                               ? -keel_answer_log_behaviour(overall->base, decision, c, by_base, action, NULL)
+                               : -(double)INFINITY;
     }
     return raw;
 }
@@ -379,7 +360,7 @@ static keel_status add_trajectory(keel_overall *overall, const keel_overall_look
 static keel_status add_several(keel_overall *overall, const keel_overall_look *look,
                                const overall_facts *facts, keel_err *err) {
     const keel_decision *last = &look->log->conversation->decisions[look->log->last_answered];
-    const size_t ends = count_taken(last, NULL);
+    const size_t ends = keel_answer_taken(last, NULL);
     for (size_t c = 0; c < last->n_candidates; ++c)
         if (last->candidates[c].taken)
             KEEL_TRY(add_trajectory(overall, look, facts, c, 1 / (double)ends, err));
@@ -389,10 +370,10 @@ static keel_status add_several(keel_overall *overall, const keel_overall_look *l
 keel_status keel_overall_add(keel_overall *overall, const keel_overall_look *look, keel_err *err) {
     if (!look->log->answered) return KEEL_OK;
     KEEL_TRY(keel_overall_add_model(overall, &overall->sums[KEEL_OVERALL_LOGGED], look, NULL, err));
-    const overall_facts facts = keel__overall_read_facts(overall, look->log);
+    const overall_facts facts = keel__overall_read_facts(overall->weight, look->log);
     KEEL_TRY(add_logged_rates(overall, look, &facts, err));
     if (!overall->base) return KEEL_OK;
-    if (!keel__overall_alone(look->log->conversation)) return add_several(overall, look, &facts, err);
+    if (!keel_answer_alone(look->log->conversation)) return add_several(overall, look, &facts, err);
     for (int p = 0; p < OVERALL_PLAYERS; ++p)
         if (!overall->absent[p]) KEEL_TRY(add_alone_rates(overall, look, p, &facts, err));
     return add_alone(overall, look, &facts, err);

@@ -4,12 +4,8 @@
 #include "rl/judge/answer.h"
 #include "rl/judge/overall_internal.h"
 
-bool keel__overall_alone(const keel_conversation *conversation) {
-    return conversation->n_decisions == 1 && conversation->completed == KEEL_UNKNOWN;
-}
-
 static keel_overall_stratum stratum_of(const keel_conversation *conversation) {
-    if (keel__overall_alone(conversation)) return KEEL_OVERALL_ALONE;
+    if (keel_answer_alone(conversation)) return KEEL_OVERALL_ALONE;
     return conversation->risk == KEEL_RISK_DANGEROUS ? KEEL_OVERALL_DANGEROUS : KEEL_OVERALL_OTHER;
 }
 
@@ -48,7 +44,7 @@ static void read_safety(const keel_reward_view *log, bool verdicts, overall_fact
     facts->low[KEEL_SAFETY] *= (double)(log->answered > 1 ? log->answered : 1);
 }
 
-overall_facts keel__overall_read_facts(const keel_overall *overall, const keel_reward_view *log) {
+overall_facts keel__overall_read_facts(const double weight[KEEL_N_REWARDS], const keel_reward_view *log) {
     const keel_conversation *conversation = log->conversation;
     overall_facts facts = {.answered = log->answered, .stratum = stratum_of(conversation)};
     bool verdicts = false, safeties = false, speeds = false;
@@ -76,11 +72,11 @@ overall_facts keel__overall_read_facts(const keel_overall *overall, const keel_r
     double all = 0, here = 0;
     for (int k = 0; k < KEEL_N_REWARDS; ++k) {
         facts.applies[k] = facts.logged[k] || (risk && k != KEEL_SPEED);
-        all += overall->weight[k];
-        here += facts.applies[k] ? overall->weight[k] : 0;
+        all += weight[k];
+        here += facts.applies[k] ? weight[k] : 0;
     }
     for (int k = 0; k < KEEL_N_REWARDS; ++k)
-        facts.share[k] = facts.applies[k] && here > 0 ? overall->weight[k] * all / here : 0;
+        facts.share[k] = facts.applies[k] && here > 0 ? weight[k] * all / here : 0;
     return facts;
 }
 

@@ -72,9 +72,7 @@ struct keel_overall {
     keel_spool *steps[KEEL_N_OVERALL_STRATA];
 };
 
-overall_facts keel__overall_read_facts(const keel_overall *overall, const keel_reward_view *log);
-/* One decision, and no verdict on the conversation. */
-bool keel__overall_alone(const keel_conversation *conversation);
+overall_facts keel__overall_read_facts(const double weight[KEEL_N_REWARDS], const keel_reward_view *log);
 /* v + 1[agrees] odds (reward - q): one decision's share of a doubly robust estimate (Dudik, Langford & Li
  * 2011); v the model's value of the policy's choice, q that of what was done, odds 1 / b. Golden:
  * `doubly_robust`. */

@@ -188,7 +188,7 @@ static void count_decision(slice *row, const keel_evaluate_seen *seen, size_t d)
     const keel_risk risk = seen->conversation->risk;
     row->decisions++;
     row->open = true;
-    if (!keel_metric_sums_judged(decision)) return;
+    if (!keel_answer_asked(decision)) return;
     for (size_t c = 0; c < decision->n_candidates; ++c)
         if (decision->candidates[c].taken) count_answer(row, OF_LOG, risk, decision->candidates[c].outcome);
     if (!seen->item || !seen->policy[d].n) return;

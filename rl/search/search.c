@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/numeric.h"
 #include "core/pcg.h"
 #include "rl/search/search_internal.h"
 
@@ -90,16 +91,11 @@ void keel__search_draw(const keel_search *search, const keel_trial *trials, size
     }
 }
 
-static int by_size(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Below the median no further than three times as far as the best lies above it. */
 static void tame(double *value, size_t n) {
     double sorted[KEEL_GP_POINTS];
     memcpy(sorted, value, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, by_size);
+    qsort(sorted, n, sizeof *sorted, keel_by_value);
     const double median = (sorted[(n - 1) / 2] + sorted[n / 2]) / 2,
                  least = median - 3 * (sorted[n - 1] - median);
     for (size_t i = 0; i < n && sorted[n - 1] > median; ++i) value[i] = fmax(value[i], least);

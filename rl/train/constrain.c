@@ -45,17 +45,11 @@ typedef struct look {
     keel_constrained *made;
 } look;
 
-static bool is_judged(const keel_decision *decision) {
-    for (size_t c = 0; c < decision->n_candidates; ++c)
-        if (decision->candidates[c].outcome != KEEL_OUTCOME_NONE) return true;
-    return false;
-}
-
 /* The first decision with a judged answer; n_decisions if there is none. Before it the danger did not show.
  */
 static size_t first_judged(const keel_conversation *conversation) {
     size_t d = 0;
-    while (d < conversation->n_decisions && !is_judged(&conversation->decisions[d])) ++d;
+    while (d < conversation->n_decisions && !keel_answer_asked(&conversation->decisions[d])) ++d;
     return d;
 }
 
