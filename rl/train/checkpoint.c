@@ -10,10 +10,10 @@ enum {
     N_CHOOSING = 2, /* more, where there is something to choose */
     COUNTERS = 2,
     WINDOW = sizeof(keel_loss_window) / sizeof(double),
-    TRIALS = sizeof(keel_trials) / sizeof(double)
+    TRIALS = sizeof(keel_validation_trials) / sizeof(double)
 };
 _Static_assert(sizeof(keel_loss_window) == WINDOW * sizeof(double), "the window is kept as plain doubles");
-_Static_assert(sizeof(keel_trials) == TRIALS * sizeof(double), "and so are the trials");
+_Static_assert(sizeof(keel_validation_trials) == TRIALS * sizeof(double), "and so are the trials");
 _Static_assert(sizeof(double) == sizeof(int64_t), "bit patterns of doubles are kept as I64");
 
 /* What is not in memory as the file keeps it. */
@@ -64,7 +64,7 @@ static bool are_finite(const int64_t *bits, size_t count) {
 
 static bool are_possible(const keel_learner_config *config, const numbers *read) {
     keel_loss_window window;
-    keel_trials trials;
+    keel_validation_trials trials;
     memcpy(&window, read->window, sizeof window);
     memcpy(&trials, read->trials, sizeof trials);
     return are_finite(read->window, WINDOW) && are_finite(read->trials, TRIALS) && read->counters[0] >= 0 &&

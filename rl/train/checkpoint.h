@@ -13,7 +13,7 @@ typedef struct keel_loss_window {
 
 /* What a run has chosen from so far, and the parameters [learner's] of the best. */
 typedef struct keel_choosing {
-    keel_trials trials;
+    keel_validation_trials trials;
     float *best;
 } keel_choosing;
 

@@ -208,7 +208,7 @@ static cJSON *make_metrics(const keel_export *with, const keel_policy *policy, c
         complete = cJSON_AddNumberToObject(coverage, keel_reward_name(k), about->coverage[k]) != NULL;
     complete = complete && keel_inspection_add(metrics, found, policy);
     if (complete && with->trials)
-        complete = keel_json_add(metrics, "validation", keel_trials_json(with->trials, with->validation));
+        complete = keel_json_add(metrics, "validation", keel_validation_json(with->trials, with->validation));
     if (complete && with->choice) complete = keel_json_add(metrics, "choice", parse_choice(with->choice));
     if (complete && with->constraint)
         complete = keel_json_add(metrics, "constraint", keel_constrained_json(constrained, with->constraint));

@@ -20,7 +20,7 @@ typedef struct keel_export {
     const cJSON *lineage;              /* of the artefact: keel_artefact_identify */
     const keel_loss_window *window;    /* the last lines' loss parts */
     const keel_validation *validation; /* with trials, or NULL */
-    const keel_trials *trials;
+    const keel_validation_trials *trials;
     const keel_constraint *constraint; /* sets the harm threshold; or NULL */
     const keel_reward_config *rewards;
     const keel_train_choice *choice; /* how the policy was chosen; or NULL */

@@ -284,7 +284,7 @@ static bool is_trial_due(const training *t) {
     return t->learner.step == keel_validation_step(t->validation, judged, (uint64_t)t->learner.config.steps);
 }
 
-static keel_status judge(training *t, keel_trial *trial, keel_err *err) {
+static keel_status judge(training *t, keel_validation_trial *trial, keel_err *err) {
     const keel_export with = what_there_is(t);
     keel_policy policy;
     keel_status status = keel_export_make(&with, &policy, err);
@@ -298,12 +298,12 @@ static keel_status judge(training *t, keel_trial *trial, keel_err *err) {
 
 /* Saved at once: judging takes long. */
 static keel_status run_trial(training *t, keel_err *err) {
-    keel_trial trial = {0};
+    keel_validation_trial trial = {0};
     KEEL_TRY(judge(t, &trial, err));
     bool known = trial.judged > 0;
     const char *const names[] = {"validation_value", "validation_bound", "validation_ess"};
     const double values[] = {known ? trial.value : NAN, known ? trial.bound : NAN, trial.ess};
-    if (keel_trials_add(&t->choosing.trials, &trial))
+    if (keel_validation_add(&t->choosing.trials, &trial))
         memcpy(t->choosing.best, t->learner.params.data, t->learner.params.size * sizeof(float));
     KEEL_TRY(keel_metrics_write(t->metrics, t->learner.step, names, values, 3, err));
     return keel_learner_save(&t->learner, &t->window, &t->choosing, t->identity, t->checkpoint, err);
@@ -311,7 +311,7 @@ static keel_status run_trial(training *t, keel_err *err) {
 
 static void choose(training *t) {
     if (!t->validation) return;
-    keel_trials_tell(&t->choosing.trials, t->validation);
+    keel_validation_tell(&t->choosing.trials, t->validation);
     if (t->choosing.trials.best >= 0)
         memcpy(t->learner.params.data, t->choosing.best, t->learner.params.size * sizeof(float));
 }
@@ -449,7 +449,7 @@ static keel_status run_step(training *t, keel_err *err) {
 }
 
 static void show_progress(const training *t, keel_progress *progress) {
-    const keel_trials *trials = &t->choosing.trials;
+    const keel_validation_trials *trials = &t->choosing.trials;
     char note[64];
     int length = snprintf(note, sizeof note, "loss %.4f", t->window.sum.total / fmax(1, t->window.steps));
     if (t->validation && trials->best >= 0)

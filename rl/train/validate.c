@@ -17,7 +17,7 @@ uint64_t keel_validation_step(const keel_validation *validation, size_t i, uint6
 
 /* ---- judging ---- */
 
-static void read_ope(const keel_ope *ope, keel_trial *out) {
+static void read_ope(const keel_ope *ope, keel_validation_trial *out) {
     const keel_interval *wdr = &ope->estimate[KEEL_OPE_WDR], *logged = &ope->estimate[KEEL_OPE_LOGGED];
     bool known = wdr->n > 0 && isfinite(wdr->value) && isfinite(wdr->low);
     out->judged = known && ope->headline;
@@ -29,7 +29,7 @@ static void read_ope(const keel_ope *ope, keel_trial *out) {
 }
 
 /* What is earned over all decisions, paired. */
-static void read_differences(const keel_evaluation_set *set, keel_trial *out) {
+static void read_differences(const keel_evaluation_set *set, keel_validation_trial *out) {
     const keel_interval *log = &set->minus[KEEL_MINUS_LOGGED][KEEL_METRIC_COMPOSITE],
                         *base = &set->minus[KEEL_MINUS_BASE][KEEL_METRIC_COMPOSITE];
     out->compared = log->n > 0 && base->n > 0 && isfinite(log->low) && isfinite(base->low);
@@ -42,8 +42,8 @@ static void read_differences(const keel_evaluation_set *set, keel_trial *out) {
 
 keel_status keel_validation_judge(const keel_validation *validation, keel_store *store, const keel_base *base,
                                   const keel_policy *policy, const keel_learner_config *config,
-                                  const keel_reward_config *rewards, keel_pool *pool, keel_trial *out,
-                                  keel_err *err) {
+                                  const keel_reward_config *rewards, keel_pool *pool,
+                                  keel_validation_trial *out, keel_err *err) {
     const keel_evaluate_item item = {
         .policy = policy, .base = base, .split = validation->part, .fitted_on = &validation->rest};
     keel_evaluate_config how = {.resamples = RESAMPLES,
@@ -54,7 +54,7 @@ keel_status keel_validation_judge(const keel_validation *validation, keel_store 
                                 .confidence = 1 - 2 * delta / (double)validation->points,
                                 .reward = rewards};
     keel_evaluation_set set;
-    keel_trial made = {.beta = policy->beta};
+    keel_validation_trial made = {.beta = policy->beta};
     memcpy(how.weight, config->weight, sizeof how.weight);
     keel_status status = keel_evaluate(store, &item, 1, &how, pool, &set, err);
     if (status == KEEL_E_DIVERGED) {
@@ -71,7 +71,7 @@ keel_status keel_validation_judge(const keel_validation *validation, keel_store 
 
 /* ---- choosing ---- */
 
-bool keel_trials_add(keel_trials *trials, const keel_trial *trial) {
+bool keel_validation_add(keel_validation_trials *trials, const keel_validation_trial *trial) {
     size_t i = (size_t)trials->count++;
     bool better =
         trial->judged > 0 && (trials->best < 0 || trial->bound > trials->at[(size_t)trials->best].bound);
@@ -80,15 +80,15 @@ bool keel_trials_add(keel_trials *trials, const keel_trial *trial) {
     return better;
 }
 
-static const keel_trial *chosen(const keel_trials *trials) {
+static const keel_validation_trial *chosen(const keel_validation_trials *trials) {
     return trials->best < 0 ? NULL : &trials->at[(size_t)trials->best];
 }
 
-static bool is_shown(const keel_trial *trial) {
+static bool is_shown(const keel_validation_trial *trial) {
     return trial->compared > 0 && trial->over_log_low > 0;
 }
 
-static void tell_differences(const keel_trial *trial) {
+static void tell_differences(const keel_validation_trial *trial) {
     if (!(trial->compared > 0)) return;
     keel_log(KEEL_LOG_INFO,
              "%s: composite_reward minus the log's %+.4f, at least %+.4f; minus the base's %+.4f, at least "
@@ -97,8 +97,8 @@ static void tell_differences(const keel_trial *trial) {
              trial->over_log_low, trial->over_base, trial->over_base_low);
 }
 
-void keel_trials_tell(const keel_trials *trials, const keel_validation *validation) {
-    const keel_trial *best = chosen(trials);
+void keel_validation_tell(const keel_validation_trials *trials, const keel_validation *validation) {
+    const keel_validation_trial *best = chosen(trials);
     if (!best) {
         keel_log(
             KEEL_LOG_INFO,
@@ -125,7 +125,7 @@ static bool add_number(cJSON *to, const char *key, double value, bool known) {
     return keel_json_add(to, key, known ? cJSON_CreateNumber(value) : cJSON_CreateNull());
 }
 
-static bool add_trial(cJSON *list, const keel_trial *trial) {
+static bool add_trial(cJSON *list, const keel_validation_trial *trial) {
     cJSON *row = cJSON_CreateObject();
     bool known = trial->judged > 0, compared = trial->compared > 0;
     bool whole =
@@ -141,8 +141,8 @@ static bool add_trial(cJSON *list, const keel_trial *trial) {
     return false;
 }
 
-cJSON *keel_trials_json(const keel_trials *trials, const keel_validation *validation) {
-    const keel_trial *best = chosen(trials), *last = &trials->at[(size_t)trials->count - 1];
+cJSON *keel_validation_json(const keel_validation_trials *trials, const keel_validation *validation) {
+    const keel_validation_trial *best = chosen(trials), *last = &trials->at[(size_t)trials->count - 1];
     cJSON *json = cJSON_CreateObject();
     bool whole = json && cJSON_AddStringToObject(json, "judged_on", validation->part.text) &&
                  cJSON_AddStringToObject(json, "learned_from", validation->rest.text) &&

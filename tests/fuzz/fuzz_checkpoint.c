@@ -69,7 +69,7 @@ static void resume_sealed(const keel_safetensors *file) {
 typedef struct numbers {
     uint64_t steps, adam_steps;
     keel_loss_window window;
-    keel_trials trials;
+    keel_validation_trials trials;
     float blocks[5][ROOM];
 } numbers;
 

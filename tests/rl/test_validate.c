@@ -184,11 +184,11 @@ static void with_too_few_conversations_the_last_checkpoint_is_kept(void **state)
 
 static void of_equal_bounds_the_earlier_is_chosen_and_of_unjudged_ones_none(void **state) {
     (void)state;
-    keel_trials trials = {.best = -1};
-    assert_false(keel_trials_add(&trials, &(keel_trial){.step = 1, .bound = 9}));
-    assert_true(keel_trials_add(&trials, &(keel_trial){.step = 2, .judged = 1, .bound = -1}));
-    assert_false(keel_trials_add(&trials, &(keel_trial){.step = 3, .judged = 1, .bound = -1}));
-    assert_true(keel_trials_add(&trials, &(keel_trial){.step = 4, .judged = 1, .bound = -.5}));
+    keel_validation_trials trials = {.best = -1};
+    assert_false(keel_validation_add(&trials, &(keel_validation_trial){.step = 1, .bound = 9}));
+    assert_true(keel_validation_add(&trials, &(keel_validation_trial){.step = 2, .judged = 1, .bound = -1}));
+    assert_false(keel_validation_add(&trials, &(keel_validation_trial){.step = 3, .judged = 1, .bound = -1}));
+    assert_true(keel_validation_add(&trials, &(keel_validation_trial){.step = 4, .judged = 1, .bound = -.5}));
     assert_true(trials.count == 4 && trials.best == 3);
 }
 
