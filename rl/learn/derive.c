@@ -58,14 +58,22 @@ keel_status keel_derive_settle_rewards(keel_store *store, keel_reward_config *ou
 
 /* ---- transitions ---- */
 
+static keel_status make(const keel_reward_config *config, const keel_conversation *conversation,
+                        keel_arena *arena, keel_transition **out, size_t *count, keel_err *err) {
+    const size_t taken = keel_reward_count_taken(conversation);
+    *out = keel_arena_calloc(arena, taken + 1, sizeof **out);
+    if (!*out) return keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu transitions", taken);
+    *count = keel_reward_transitions(config, conversation, *out);
+    return KEEL_OK;
+}
+
 keel_status keel_derive_conversation(keel_store *store, int64_t id, const keel_reward_config *config,
                                      keel_arena *arena, int64_t *transitions, keel_err *err) {
     keel_conversation *conversation;
+    keel_transition *out;
+    size_t count = 0;
     KEEL_TRY(keel_store_conversation(store, id, arena, &conversation, err));
-    size_t taken = keel_reward_count_taken(conversation);
-    keel_transition *out = keel_arena_calloc(arena, taken + 1, sizeof *out);
-    if (!out) return keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu transitions", taken);
-    size_t count = keel_reward_transitions(config, conversation, out);
+    KEEL_TRY(make(config, conversation, arena, &out, &count, err));
     *transitions += (int64_t)count;
     return keel_store_put_transitions(store, id, out, count, err);
 }
@@ -73,10 +81,9 @@ keel_status keel_derive_conversation(keel_store *store, int64_t id, const keel_r
 keel_status keel_derive_added(keel_store *store, const keel_conversation *conversation,
                               const keel_reward_config *config, keel_arena *arena, int64_t *transitions,
                               keel_err *err) {
-    size_t taken = keel_reward_count_taken(conversation);
-    keel_transition *out = keel_arena_calloc(arena, taken + 1, sizeof *out);
-    if (!out) return keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu transitions", taken);
-    size_t count = keel_reward_transitions(config, conversation, out);
+    keel_transition *out;
+    size_t count = 0;
+    KEEL_TRY(make(config, conversation, arena, &out, &count, err));
     *transitions += (int64_t)count;
     return keel_store_add_transitions(store, out, count, err);
 }
