@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/decimal.h"
 #include "core/hash.h"
 #include "rl/judge/sequential.h"
 
 #define NAME_OF(id, name, direction)      #name,
 #define DIRECTION_OF(id, name, direction) direction,
+#define AFTER_COMMA(id, name, direction)  ", " #name
 const char *const keel_experiment_metrics[KEEL_EXPERIMENT_N] = {KEEL_EXPERIMENT_METRICS(NAME_OF)};
 const int keel_experiment_directions[KEEL_EXPERIMENT_N] = {KEEL_EXPERIMENT_METRICS(DIRECTION_OF)};
 
@@ -311,7 +313,7 @@ static bool take_word(const char **at, const char *word) {
 static bool take_number(const char **at, double *out) {
     char *end;
     while (**at == ' ') ++*at;
-    *out = strtod(*at, &end);
+    *out = keel_decimal_read(*at, &end);
     const bool any = end != *at && isfinite(*out);
     *at = end;
     while (**at == ' ') ++*at;
@@ -337,8 +339,8 @@ keel_status keel_guard_parse(const char *text, keel_guard *out, keel_err *err) {
     if (compared && parse_bound(at, out)) return KEEL_OK;
     keel_fail(err, KEEL_E_USAGE, "--guard", "\"%s\" is no guardrail", text);
     return keel_hint(err,
-                     "as in \"refusal_rate >= control - 0.05\" or \"over_refusal_rate <= 0.1\"; metrics: "
-                     "refusal_rate, over_refusal_rate, completion_rate, feedback, composite_reward");
+                     "as in \"refusal_rate >= control - 0.05\" or \"over_refusal_rate <= 0.1\"; metrics: %s",
+                     &KEEL_EXPERIMENT_METRICS(AFTER_COMMA)[2]);
 }
 
 /* The one-sided limit of an arm's mean that fails with probability a: from above or from below. */
