@@ -194,6 +194,15 @@ static void write_public_logs(void) {
                "v2-1,homonyms,a,b,1_full_compliance,1_full_compliance,True,1_full_compliance\n");
 }
 
+/* A gnuplot that draws nothing, in the place of one that takes longer than all of `report`. */
+static void hide_gnuplot(void) {
+    char path[4096], here[2048];
+    assert_non_null(getcwd(here, sizeof here));
+    shell("mkdir ../bin && ln -s /bin/true ../bin/gnuplot");
+    snprintf(path, sizeof path, "%s/../bin:%s", here, getenv("PATH"));
+    assert_int_equal(setenv("PATH", path, 1), 0);
+}
+
 /* The same verbs again, as the steps of a run. */
 static void write_recipe(void) {
     FILE *file = fopen("recipe.json", "w");
@@ -222,6 +231,7 @@ static int set_up(void **state) {
     write_logs();
     write_public_logs();
     write_recipe();
+    hide_gnuplot();
     for (int i = 0; i < N_STEPS; i++) {
         char line[64];
         snprintf(line, sizeof line, "cp -r ../now ../%d", i);

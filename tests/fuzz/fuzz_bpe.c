@@ -23,18 +23,16 @@ static void encode(const keel_tokenizer *tokenizer, const char *text, bool speci
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char mark[] = "\n----\n";
+    fuzz_part parts[2];
     keel_tokenizer *tokenizer = NULL;
-    keel_buf all = {0};
-    keel_buf_append(&all, data, size);
-    keel_buf_append(&all, "", 1);
-    const char *cut = all.data ? strstr(all.data, mark) : NULL;
-    if (cut && fuzz_ok(keel_tokenizer_parse(&tokenizer, all.data, (size_t)(cut - all.data), "tokenizer",
-                                            &fuzz_err))) {
-        encode(tokenizer, cut + strlen(mark), true);
-        encode(tokenizer, cut + strlen(mark), false);
+    if (fuzz_parts(data, size, parts, 2) == 2 &&
+        fuzz_ok(keel_tokenizer_parse(&tokenizer, (const char *)parts[0].data, parts[0].size, "tokenizer",
+                                     &fuzz_err))) {
+        char *text = fuzz_text(parts[1].data, parts[1].size);
+        encode(tokenizer, text, true);
+        encode(tokenizer, text, false);
+        free(text);
     }
     keel_tokenizer_close(tokenizer);
-    keel_buf_free(&all);
     return 0;
 }

@@ -30,23 +30,18 @@ static void render(const keel_chat_template *chat, const cJSON *json, bool promp
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char mark[] = "\n----\n";
+    fuzz_part parts[2];
     keel_chat_template *chat = NULL;
     cJSON *json = NULL;
-    keel_buf all = {0};
-    keel_buf_append(&all, data, size);
-    keel_buf_append(&all, "", 1);
-    char *cut = all.data ? strstr(all.data, mark) : NULL;
-    if (cut && fuzz_ok(keel_json_parse(cut + strlen(mark), strlen(cut + strlen(mark)), "request", &json,
-                                       &fuzz_err))) {
-        *cut = '\0';
-        if (fuzz_ok(keel_chat_template_parse(&chat, all.data, "template", &fuzz_err))) {
-            render(chat, json, true);
-            render(chat, json, false);
-        }
+    if (fuzz_parts(data, size, parts, 2) < 2) return 0;
+    char *template = fuzz_text(parts[0].data, parts[0].size);
+    if (fuzz_ok(keel_json_parse((const char *)parts[1].data, parts[1].size, "request", &json, &fuzz_err)) &&
+        fuzz_ok(keel_chat_template_parse(&chat, template, "template", &fuzz_err))) {
+        render(chat, json, true);
+        render(chat, json, false);
     }
+    free(template);
     keel_chat_template_close(chat);
     cJSON_Delete(json);
-    keel_buf_free(&all);
     return 0;
 }

@@ -7,11 +7,7 @@
 #include "experiments/html.h"
 #include "experiments/report/report.h"
 #include "fuzz.h"
-
-int fsync(int fd) {
-    (void)fd;
-    return 0;
-}
+#include "no_sync.h"
 
 /* A PATH with a gnuplot that draws nothing, or with none. */
 static void choose_gnuplot(bool there) {

@@ -5,16 +5,8 @@
 #include "datasets/import.h"
 #include "experiments/review/review_desk.h"
 #include "fuzz.h"
+#include "no_sync.h"
 #include "rl/judge/review_order.h"
-
-int fsync(int fd) {
-    (void)fd;
-    return 0;
-}
-int fdatasync(int fd) {
-    (void)fd;
-    return 0;
-}
 
 static keel_store *store;
 static keel_review_desk *desk;

@@ -19,19 +19,17 @@ static void encode(const keel_tokenizer *tokenizer, const char *text, bool speci
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char mark[] = "\n----\n";
+    fuzz_part parts[2];
     keel_tokenizer *tokenizer = NULL;
-    keel_buf all = {0};
-    keel_buf_append(&all, data, size);
-    keel_buf_append(&all, "", 1);
-    char *cut = all.data ? strstr(all.data, mark) : NULL, *text = cut ? cut + strlen(mark) : NULL;
-    if (text && keel_utf8_valid_prefix(text, strlen(text)) == strlen(text) &&
-        fuzz_ok(keel_tokenizer_load(
-            &tokenizer, fuzz_put("tokenizer.json", all.data, (size_t)(cut - all.data)), &fuzz_err))) {
+    if (fuzz_parts(data, size, parts, 2) < 2) return 0;
+    char *text = fuzz_text(parts[1].data, parts[1].size);
+    if (keel_utf8_valid_prefix(text, strlen(text)) == strlen(text) &&
+        fuzz_ok(keel_tokenizer_load(&tokenizer, fuzz_put("tokenizer.json", parts[0].data, parts[0].size),
+                                    &fuzz_err))) {
         encode(tokenizer, text, true);
         encode(tokenizer, text, false);
     }
+    free(text);
     keel_tokenizer_close(tokenizer);
-    keel_buf_free(&all);
     return 0;
 }
