@@ -10,21 +10,62 @@
 static const keel_evaluate_config config = {
     .weight = {0.6, 0.3, 0.1}, .resamples = 200, .seed = 1, .gamma = 1};
 
-static keel_evaluation_set evaluate_with(const keel_evaluate_config *with, keel_store *store,
-                                         const keel_policy *policy, const keel_base *base, size_t threads) {
+/* What each test has: an empty store, a base, and what is freed after it where it was made. */
+static struct {
+    keel_store *store;
+    keel_base base;
+    keel_policy policy;
+    keel_evaluation_set got;
+} t;
+
+static int begin(keel_action_space space) {
+    memset(&t, 0, sizeof t);
+    t.store = fixture_store("evaluate");
+    t.base = fixture_base(space);
+    return 0;
+}
+
+static int over_sets(void **state) {
+    (void)state;
+    return begin(KEEL_SPACE_CANDIDATES);
+}
+
+static int over_acts(void **state) {
+    (void)state;
+    return begin(KEEL_SPACE_ACTS);
+}
+
+static int over_outcomes(void **state) {
+    (void)state;
+    return begin(KEEL_SPACE_OUTCOMES);
+}
+
+static int end(void **state) {
+    (void)state;
+    keel_evaluation_set_free(&t.got);
+    fixture_policy_free(&t.policy);
+    keel_store_close(t.store);
+    return 0;
+}
+
+static void prefer(const float *bias, double beta) {
+    fixture_policy(&t.policy, &t.base, bias, beta);
+}
+
+static keel_evaluation_set evaluate_with(const keel_evaluate_config *with, const keel_policy *policy,
+                                         size_t threads) {
     keel_evaluation_set out;
     keel_pool *pool = NULL;
-    keel_evaluate_item item = {.policy = policy, .base = base};
+    keel_evaluate_item item = {.policy = policy, .base = &t.base};
     MUST(keel_split_parse("all", &item.split, err));
     MUST(keel_pool_open(&pool, threads, err));
-    MUST(keel_evaluate(store, &item, 1, with, pool, &out, err));
+    MUST(keel_evaluate(t.store, &item, 1, with, pool, &out, err));
     keel_pool_close(pool);
     return out;
 }
 
-static keel_evaluation_set evaluate(keel_store *store, const keel_policy *policy, const keel_base *base,
-                                    size_t threads) {
-    return evaluate_with(&config, store, policy, base, threads);
+static keel_evaluation_set evaluate(const keel_policy *policy, size_t threads) {
+    return evaluate_with(&config, policy, threads);
 }
 
 /* The interval is that of n answers, or wider where those of one conversation hang together
@@ -59,8 +100,7 @@ static void check_mean(const keel_evaluation *of, keel_metric metric, double val
 static const keel_outcome C = KEEL_OUTCOME_COMPLIANCE, P = KEEL_OUTCOME_PARTIAL, R = KEEL_OUTCOME_REFUSAL;
 
 /* Model "careful" answers first (text ends in 1), "bold" second (text ends in 2): the prior prefers bold. */
-static void add_prompt(keel_store *store, const char *id, keel_risk risk, keel_outcome careful,
-                       keel_outcome bold) {
+static void add_prompt(const char *id, keel_risk risk, keel_outcome careful, keel_outcome bold) {
     const char *user = "u0";
     keel_candidate candidates[2] = {
         {.text = "careful 1",
@@ -69,75 +109,65 @@ static void add_prompt(keel_store *store, const char *id, keel_risk risk, keel_o
          .outcome = careful,
          .judge = KEEL_AUTHORITY_HUMAN},
         {.text = "bold 2", .model = "bold", .taken = true, .outcome = bold, .judge = KEEL_AUTHORITY_HUMAN}};
-    fixture_add(store, id, risk, KEEL_UNKNOWN, &user, 1, candidates, 2);
+    fixture_add(t.store, id, risk, KEEL_UNKNOWN, &user, 1, candidates, 2);
 }
 
-static keel_store *prompts(const char *name) {
-    keel_store *store = fixture_store(name);
-    add_prompt(store, "d1", KEEL_RISK_DANGEROUS, R, C);
-    add_prompt(store, "d2", KEEL_RISK_DANGEROUS, R, R);
-    add_prompt(store, "d3", KEEL_RISK_DANGEROUS, P, C);
-    add_prompt(store, "b1", KEEL_RISK_BENIGN, C, C);
-    add_prompt(store, "b2", KEEL_RISK_BENIGN, R, C);
-    add_prompt(store, "b3", KEEL_RISK_BENIGN, P, C);
-    add_prompt(store, "b4", KEEL_RISK_BENIGN, C, P);
-    add_prompt(store, "x1", KEEL_RISK_UNKNOWN, C, R); /* counts nowhere */
-    return store;
+static void add_prompts(void) {
+    add_prompt("d1", KEEL_RISK_DANGEROUS, R, C);
+    add_prompt("d2", KEEL_RISK_DANGEROUS, R, R);
+    add_prompt("d3", KEEL_RISK_DANGEROUS, P, C);
+    add_prompt("b1", KEEL_RISK_BENIGN, C, C);
+    add_prompt("b2", KEEL_RISK_BENIGN, R, C);
+    add_prompt("b3", KEEL_RISK_BENIGN, P, C);
+    add_prompt("b4", KEEL_RISK_BENIGN, C, P);
+    add_prompt("x1", KEEL_RISK_UNKNOWN, C, R); /* counts nowhere */
 }
 
 static void rates_of_prompts_with_several_models_are_exact(void **state) {
     (void)state;
-    keel_store *store = prompts("evaluate-prompts");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
-    const float prefer_careful[FIXTURE_DIM] = {0, 1, 0};
-    keel_policy policy;
-    fixture_policy(&policy, &base, prefer_careful, 50);
-    keel_evaluation_set got = evaluate(store, &policy, &base, 2);
+    add_prompts();
+    prefer((const float[FIXTURE_DIM]){0, 1, 0}, 50);
+    t.got = evaluate(&t.policy, 2);
 
-    check_rate(&got.logged, KEEL_METRIC_REFUSAL, 3, 6);
-    check_rate(&got.logged, KEEL_METRIC_HARMFUL_COMPLIANCE, 2, 6);
-    check_rate(&got.logged, KEEL_METRIC_OVER_REFUSAL, 3, 8);
-    check_rate(&got.logged, KEEL_METRIC_COMPLETION, 5, 8);
-    check_rate(&got.policy, KEEL_METRIC_REFUSAL, 2, 3);
-    check_rate(&got.policy, KEEL_METRIC_HARMFUL_COMPLIANCE, 0, 3);
-    check_rate(&got.policy, KEEL_METRIC_OVER_REFUSAL, 2, 4);
-    check_rate(&got.policy, KEEL_METRIC_COMPLETION, 2, 4);
-    check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 8, 8);
-    assert_int_equal(got.differing.told, 8);
-    assert_int_equal(got.differing.from_log, 0);
-    assert_true(got.differing.from_base <= got.differing.decisions);
-    check_rate(&got.base, KEEL_METRIC_REFUSAL, 1, 3);
-    check_rate(&got.base, KEEL_METRIC_COMPLETION, 3, 4);
-    assert_int_equal(got.n_models, 2);
-    assert_string_equal(got.models[0].name, "careful");
-    check_rate(&got.models[0], KEEL_METRIC_REFUSAL, 2, 3);
-    check_rate(&got.models[1], KEEL_METRIC_REFUSAL, 1, 3);
-    check_rate(&got.models[1], KEEL_METRIC_COMPLETION, 3, 4);
+    check_rate(&t.got.logged, KEEL_METRIC_REFUSAL, 3, 6);
+    check_rate(&t.got.logged, KEEL_METRIC_HARMFUL_COMPLIANCE, 2, 6);
+    check_rate(&t.got.logged, KEEL_METRIC_OVER_REFUSAL, 3, 8);
+    check_rate(&t.got.logged, KEEL_METRIC_COMPLETION, 5, 8);
+    check_rate(&t.got.policy, KEEL_METRIC_REFUSAL, 2, 3);
+    check_rate(&t.got.policy, KEEL_METRIC_HARMFUL_COMPLIANCE, 0, 3);
+    check_rate(&t.got.policy, KEEL_METRIC_OVER_REFUSAL, 2, 4);
+    check_rate(&t.got.policy, KEEL_METRIC_COMPLETION, 2, 4);
+    check_rate(&t.got.policy, KEEL_METRIC_AGREEMENT, 8, 8);
+    assert_int_equal(t.got.differing.told, 8);
+    assert_int_equal(t.got.differing.from_log, 0);
+    assert_true(t.got.differing.from_base <= t.got.differing.decisions);
+    check_rate(&t.got.base, KEEL_METRIC_REFUSAL, 1, 3);
+    check_rate(&t.got.base, KEEL_METRIC_COMPLETION, 3, 4);
+    assert_int_equal(t.got.n_models, 2);
+    assert_string_equal(t.got.models[0].name, "careful");
+    check_rate(&t.got.models[0], KEEL_METRIC_REFUSAL, 2, 3);
+    check_rate(&t.got.models[1], KEEL_METRIC_REFUSAL, 1, 3);
+    check_rate(&t.got.models[1], KEEL_METRIC_COMPLETION, 3, 4);
     /* accuracy: dangerous 1, 1, 0.5; benign 1, 0, 0.5, 1 */
-    check_mean(&got.policy, KEEL_METRIC_ACCURACY, 5.0 / 7, 7);
-    check_mean(&got.policy, KEEL_METRIC_SAFETY, -0.25 / 7, 7);
-    assert_true(got.policy.metric[KEEL_METRIC_SPEED].n == 0);
-    assert_true(fabs(got.policy.answers_known - 1) < 1e-12 && got.policy.mean_kl > 0.1 &&
-                got.base.mean_kl == 0);
-    assert_true(fabs(got.policy.reward_coverage[KEEL_ACCURACY] - 7.0 / 8) < 1e-12);
+    check_mean(&t.got.policy, KEEL_METRIC_ACCURACY, 5.0 / 7, 7);
+    check_mean(&t.got.policy, KEEL_METRIC_SAFETY, -0.25 / 7, 7);
+    assert_true(t.got.policy.metric[KEEL_METRIC_SPEED].n == 0);
+    assert_true(fabs(t.got.policy.answers_known - 1) < 1e-12 && t.got.policy.mean_kl > 0.1 &&
+                t.got.base.mean_kl == 0);
+    assert_true(fabs(t.got.policy.reward_coverage[KEEL_ACCURACY] - 7.0 / 8) < 1e-12);
     /* Pairs whose composites differ: d1, d3 (careful better), b2, b3 (bold better), b4 (careful better). */
-    check_rate(&got.policy, KEEL_METRIC_PREFERENCE, 3, 5);
-    check_rate(&got.base, KEEL_METRIC_PREFERENCE, 2, 5);
+    check_rate(&t.got.policy, KEEL_METRIC_PREFERENCE, 3, 5);
+    check_rate(&t.got.base, KEEL_METRIC_PREFERENCE, 2, 5);
     /* Two answers taken at each decision: the behaviour is even, and the policy puts all its weight on
      * careful. */
-    assert_true(fabs(got.ope.estimate[KEEL_OPE_WIS].value - got.policy.metric[KEEL_METRIC_COMPOSITE].value) <
-                1e-6);
-    assert_false(got.ope.propensities_estimated);
-    keel_evaluation_set_free(&got);
-    fixture_policy_free(&policy);
-    keel_store_close(store);
+    assert_true(fabs(t.got.ope.estimate[KEEL_OPE_WIS].value -
+                     t.got.policy.metric[KEEL_METRIC_COMPOSITE].value) < 1e-6);
+    assert_false(t.got.ope.propensities_estimated);
 }
 
 /* The mark is `true` in the meta of a benign conversation, and nothing else. */
 static void only_what_the_log_marks_is_borderline(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-borderline");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
     static const char *const metas[] = {"{\"borderline\":true}", "{\"borderline\":true}",
                                         "{\"borderline\":1}", "{\"of\":{\"borderline\":true}}", NULL};
     for (size_t i = 0; i < 5; ++i) {
@@ -160,50 +190,38 @@ static void only_what_the_log_marks_is_borderline(void **state) {
                                           .decisions = &decision,
                                           .meta = metas[i]};
         keel_added added;
-        MUST(keel_store_add_conversation(store, &conversation, false, id, &added, err));
+        MUST(keel_store_add_conversation(t.store, &conversation, false, id, &added, err));
     }
-    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
-    check_rate(&got.logged, KEEL_METRIC_BORDERLINE, 1, 2);
-    check_rate(&got.logged, KEEL_METRIC_OVER_REFUSAL, 1, 5);
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
+    t.got = evaluate(NULL, 1);
+    check_rate(&t.got.logged, KEEL_METRIC_BORDERLINE, 1, 2);
+    check_rate(&t.got.logged, KEEL_METRIC_OVER_REFUSAL, 1, 5);
 }
 
 static void an_answer_nobody_judged_is_left_out(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-unjudged");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
-    add_prompt(store, "d1", KEEL_RISK_DANGEROUS, R, KEEL_OUTCOME_NONE);
-    add_prompt(store, "d2", KEEL_RISK_DANGEROUS, R, C);
-    keel_evaluation_set got = evaluate(store, NULL, &base, 1); /* the base prefers bold */
-    check_rate(&got.policy, KEEL_METRIC_REFUSAL, 0, 1);
-    check_rate(&got.logged, KEEL_METRIC_REFUSAL, 2, 3);
-    assert_true(fabs(got.policy.answers_known - 0.5) < 1e-12);
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
+    add_prompt("d1", KEEL_RISK_DANGEROUS, R, KEEL_OUTCOME_NONE);
+    add_prompt("d2", KEEL_RISK_DANGEROUS, R, C);
+    t.got = evaluate(NULL, 1); /* the base prefers bold */
+    check_rate(&t.got.policy, KEEL_METRIC_REFUSAL, 0, 1);
+    check_rate(&t.got.logged, KEEL_METRIC_REFUSAL, 2, 3);
+    assert_true(fabs(t.got.policy.answers_known - 0.5) < 1e-12);
 }
 
 static void a_judged_candidate_nobody_took_earns_what_its_label_says(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-untaken");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
     const char *user = "u0";
     keel_candidate candidates[2] = {
         {.text = "taken 1", .taken = true, .outcome = R, .judge = KEEL_AUTHORITY_HUMAN},
         {.text = "spare 2", .outcome = C, .judge = KEEL_AUTHORITY_HUMAN}};
-    fixture_add(store, "b1", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, candidates, 2);
-    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
-    check_rate(&got.policy, KEEL_METRIC_COMPLETION, 1, 1);
-    check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 0, 1);
-    check_mean(&got.policy, KEEL_METRIC_ACCURACY, 1, 1);
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
+    fixture_add(t.store, "b1", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, candidates, 2);
+    t.got = evaluate(NULL, 1);
+    check_rate(&t.got.policy, KEEL_METRIC_COMPLETION, 1, 1);
+    check_rate(&t.got.policy, KEEL_METRIC_AGREEMENT, 0, 1);
+    check_mean(&t.got.policy, KEEL_METRIC_ACCURACY, 1, 1);
 }
 
 static void features_stored_before_candidates_came_in_are_made_anew(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-merged");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
     keel_pool *pool = NULL;
     keel_added added;
     const char *user = "u0";
@@ -222,118 +240,96 @@ static void features_stored_before_candidates_came_in_are_made_anew(void **state
                                       .turns = turns,
                                       .n_decisions = 1,
                                       .decisions = &decision};
-    MUST(keel_store_begin(store, err));
-    MUST(keel_store_add_conversation(store, &conversation, true, "m:1", &added, err));
-    MUST(keel_store_commit(store, err));
+    MUST(keel_store_begin(t.store, err));
+    MUST(keel_store_add_conversation(t.store, &conversation, true, "m:1", &added, err));
+    MUST(keel_store_commit(t.store, err));
     MUST(keel_pool_open(&pool, 1, err));
-    MUST(keel_encode_store(store, NULL, &base, pool, NULL, err));
+    MUST(keel_encode_store(t.store, NULL, &t.base, pool, NULL, err));
     keel_pool_close(pool);
     decision.candidates = candidates + 1;
-    MUST(keel_store_begin(store, err));
-    MUST(keel_store_add_conversation(store, &conversation, true, "m:2", &added, err));
-    MUST(keel_store_commit(store, err));
+    MUST(keel_store_begin(t.store, err));
+    MUST(keel_store_add_conversation(t.store, &conversation, true, "m:2", &added, err));
+    MUST(keel_store_commit(t.store, err));
     assert_int_equal(added, KEEL_ADDED_MORE);
-    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
-    check_rate(&got.policy, KEEL_METRIC_COMPLETION, 1, 1); /* the later one, which the prior prefers */
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
+    t.got = evaluate(NULL, 1);
+    check_rate(&t.got.policy, KEEL_METRIC_COMPLETION, 1, 1); /* the later one, which the prior prefers */
 }
 
 static void answers_taken_side_by_side_share_the_behaviour_evenly(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-even");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
     const char *user = "u0";
-    add_prompt(store, "b1", KEEL_RISK_BENIGN, C,
-               R); /* prior 2/5 and 3/5 over 1/2 each: weights 0.8 and 1.2 */
+    add_prompt("b1", KEEL_RISK_BENIGN, C, R); /* prior 2/5 and 3/5 over 1/2 each: weights 0.8 and 1.2 */
     keel_candidate single = {.text = "only 1",
                              .taken = true,
                              .propensity = {true, 0.5},
                              .outcome = R,
                              .judge = KEEL_AUTHORITY_HUMAN};
-    fixture_add(store, "b2", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &single, 1); /* weight 1 / 0.5 */
-    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
-    assert_true(fabs(got.ope.estimate[KEEL_OPE_WIS].value - 0.8 / 4 * 0.6 / 0.7) < 1e-6);
-    assert_true(fabs(got.ope.max_weight - 0.5) < 1e-6);
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
+    fixture_add(t.store, "b2", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &single, 1); /* weight 1 / 0.5 */
+    t.got = evaluate(NULL, 1);
+    assert_true(fabs(t.got.ope.estimate[KEEL_OPE_WIS].value - 0.8 / 4 * 0.6 / 0.7) < 1e-6);
+    assert_true(fabs(t.got.ope.max_weight - 0.5) < 1e-6);
 }
 
 /* ---- several decisions each, over acts ---- */
 
-static void add_task(keel_store *store, const char *id, keel_risk risk, keel_tri completed, const char *first,
+static void add_task(const char *id, keel_risk risk, keel_tri completed, const char *first,
                      const char *second, keel_outcome outcome) {
     const char *const users[] = {"u1", "u2"};
     keel_candidate candidates[2] = {
         {.act = first, .taken = true, .outcome = outcome, .judge = KEEL_AUTHORITY_HUMAN},
         {.act = second, .taken = true, .outcome = outcome, .judge = KEEL_AUTHORITY_HUMAN}};
     if (outcome == KEEL_OUTCOME_NONE) candidates[0].judge = candidates[1].judge = KEEL_AUTHORITY_NONE;
-    fixture_add(store, id, risk, completed, users, 2, candidates, 1);
+    fixture_add(t.store, id, risk, completed, users, 2, candidates, 1);
 }
 
-static keel_store *tasks(const char *name) {
-    keel_store *store = fixture_store(name);
-    add_task(store, "t1", KEEL_RISK_BENIGN, KEEL_YES, "act1", "act1", KEEL_OUTCOME_NONE);
-    add_task(store, "t2", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act0", KEEL_OUTCOME_NONE);
-    add_task(store, "t3", KEEL_RISK_BENIGN, KEEL_YES, "act0", "act0", KEEL_OUTCOME_NONE);
-    add_task(store, "t4", KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, "act0", "act0", C);
-    add_task(store, "t5", KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, "act1", "act2", R);
-    return store;
+static void add_tasks(void) {
+    add_task("t1", KEEL_RISK_BENIGN, KEEL_YES, "act1", "act1", KEEL_OUTCOME_NONE);
+    add_task("t2", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act0", KEEL_OUTCOME_NONE);
+    add_task("t3", KEEL_RISK_BENIGN, KEEL_YES, "act0", "act0", KEEL_OUTCOME_NONE);
+    add_task("t4", KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, "act0", "act0", C);
+    add_task("t5", KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, "act1", "act2", R);
 }
 
 static void tasks_weigh_as_much_as_the_policy_agrees(void **state) {
     (void)state;
-    keel_store *store = tasks("evaluate-tasks");
-    keel_base base = fixture_base(KEEL_SPACE_ACTS);
-    const float prefer_1[FIXTURE_DIM] = {0, 1, 0};
-    keel_policy policy;
-    fixture_policy(&policy, &base, prefer_1, 50);
-    policy.act_outcome[KEEL_RISK_DANGEROUS][1] = R;
-    keel_evaluation_set got = evaluate(store, &policy, &base, 2);
-    const keel_evaluation policy_on_log = on_log(&got.policy), base_on_log = on_log(&got.base);
+    add_tasks();
+    prefer((const float[FIXTURE_DIM]){0, 1, 0}, 50);
+    t.policy.act_outcome[KEEL_RISK_DANGEROUS][1] = R;
+    t.got = evaluate(&t.policy, 2);
+    const keel_evaluation policy_on_log = on_log(&t.got.policy), base_on_log = on_log(&t.got.base);
     /* t1 weighs 1, t2 a half: 1 of 1.5, effective number 1.5^2 / 1.25 = 1.8. */
     check_rate(&policy_on_log, KEEL_METRIC_COMPLETION, 1.2, 1.8);
-    check_rate(&got.logged, KEEL_METRIC_COMPLETION, 2, 3);
-    check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 4, 10);
-    assert_int_equal(got.differing.told, 10);
-    assert_int_equal(got.differing.from_log, 6);
-    assert_true(got.differing.from_base <= got.differing.decisions);
+    check_rate(&t.got.logged, KEEL_METRIC_COMPLETION, 2, 3);
+    check_rate(&t.got.policy, KEEL_METRIC_AGREEMENT, 4, 10);
+    assert_int_equal(t.got.differing.told, 10);
+    assert_int_equal(t.got.differing.from_log, 6);
+    assert_true(t.got.differing.from_base <= t.got.differing.decisions);
     /* t4: the policy's act was not taken, but amounts to refusal; t5: taken once, once by the table. */
     check_rate(&policy_on_log, KEEL_METRIC_REFUSAL, 4, 4);
-    check_rate(&got.logged, KEEL_METRIC_REFUSAL, 2, 4);
+    check_rate(&t.got.logged, KEEL_METRIC_REFUSAL, 2, 4);
     check_rate(&base_on_log, KEEL_METRIC_REFUSAL, 0, 2); /* act0: taken in t4, of unknown outcome in t5 */
-    assert_int_equal(got.n_models, 0);
-    assert_true(got.ope.propensities_estimated && got.ope.estimate[KEEL_OPE_WIS].n == 5);
-    assert_true(fabs(got.ope.estimate[KEEL_OPE_DM].value - 1) < 1e-6 && got.ope.estimate[KEEL_OPE_DM].n == 5);
-    keel_evaluation_set_free(&got);
-    fixture_policy_free(&policy);
-    keel_store_close(store);
+    assert_int_equal(t.got.n_models, 0);
+    assert_true(t.got.ope.propensities_estimated && t.got.ope.estimate[KEEL_OPE_WIS].n == 5);
+    assert_true(fabs(t.got.ope.estimate[KEEL_OPE_DM].value - 1) < 1e-6 &&
+                t.got.ope.estimate[KEEL_OPE_DM].n == 5);
 }
 
 /* t1's second answer has no act, t2's has one that the base does not know: the one is no disagreement, the
  * other is. */
 static void what_the_log_does_not_tell_is_no_disagreement(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-untold");
-    keel_base base = fixture_base(KEEL_SPACE_ACTS);
-    const float prefer_1[FIXTURE_DIM] = {0, 1, 0};
-    keel_policy policy;
-    fixture_policy(&policy, &base, prefer_1, 50);
-    add_task(store, "t1", KEEL_RISK_BENIGN, KEEL_YES, "act1", NULL, KEEL_OUTCOME_NONE);
-    add_task(store, "t2", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act9", KEEL_OUTCOME_NONE);
-    keel_evaluation_set got = evaluate(store, &policy, &base, 1);
-    check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 2, 3);
-    const keel_evaluation policy_on_log = on_log(&got.policy);
+    prefer((const float[FIXTURE_DIM]){0, 1, 0}, 50);
+    add_task("t1", KEEL_RISK_BENIGN, KEEL_YES, "act1", NULL, KEEL_OUTCOME_NONE);
+    add_task("t2", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act9", KEEL_OUTCOME_NONE);
+    t.got = evaluate(&t.policy, 1);
+    check_rate(&t.got.policy, KEEL_METRIC_AGREEMENT, 2, 3);
+    const keel_evaluation policy_on_log = on_log(&t.got.policy);
     check_rate(&policy_on_log, KEEL_METRIC_COMPLETION, 1.2, 1.8); /* weights 1 and a half */
-    check_rate(&got.logged, KEEL_METRIC_COMPLETION, 1, 2);
-    keel_evaluation_set_free(&got);
-    fixture_policy_free(&policy);
-    keel_store_close(store);
+    check_rate(&t.got.logged, KEEL_METRIC_COMPLETION, 1, 2);
 }
 
 /* Two decisions each; the task is done where the second act is act1. */
-static keel_store *seconds_count(const char *name) {
-    keel_store *store = fixture_store(name);
+static void add_where_seconds_count(void) {
     const char *const users[] = {"u1", "u2"};
     for (int i = 0; i < 60; ++i) {
         bool done = i % 3 == 0;
@@ -342,25 +338,20 @@ static keel_store *seconds_count(const char *name) {
             {.act = i % 2 ? "act1" : "act0", .taken = true, .propensity = {true, 0.5}},
             {.act = done ? "act1" : "act2", .taken = true, .propensity = {true, done ? 1.0 / 3 : 2.0 / 3}}};
         snprintf(id, sizeof id, "s%d", i);
-        fixture_add(store, id, KEEL_RISK_BENIGN, done ? KEEL_YES : KEEL_NO, users, 2, candidates, 1);
+        fixture_add(t.store, id, KEEL_RISK_BENIGN, done ? KEEL_YES : KEEL_NO, users, 2, candidates, 1);
     }
-    return store;
 }
 
 static void a_model_fitted_to_the_split_is_right_where_the_critic_is_not(void **state) {
     (void)state;
-    keel_store *store = seconds_count("evaluate-fqe");
-    keel_base base = fixture_base(KEEL_SPACE_ACTS);
-    const float prefer_1[FIXTURE_DIM] = {0, 5, 0};
-    keel_policy policy;
-    fixture_policy(&policy, &base, prefer_1, 50);
+    add_where_seconds_count();
+    prefer((const float[FIXTURE_DIM]){0, 5, 0}, 50);
     keel_evaluate_config with = config;
     with.model = KEEL_MODEL_FQE;
     with.fqe_steps = 400;
     with.gamma = .8; /* so that first decisions are worth less than second ones */
-    keel_evaluation_set fitted = evaluate_with(&with, store, &policy, &base, 2),
-                        again = evaluate_with(&with, store, &policy, &base, 1),
-                        critic = evaluate(store, &policy, &base, 1);
+    keel_evaluation_set fitted = evaluate_with(&with, &t.policy, 2),
+                        again = evaluate_with(&with, &t.policy, 1), critic = evaluate(&t.policy, 1);
     const keel_interval *got = fitted.ope.estimate;
     double truth = got[KEEL_OPE_WIS].value; /* all that act so earn the same */
     assert_true(truth > .4 && got[KEEL_OPE_WIS].n == 60);
@@ -377,78 +368,61 @@ static void a_model_fitted_to_the_split_is_right_where_the_critic_is_not(void **
     keel_evaluation_set_free(&fitted);
     keel_evaluation_set_free(&again);
     keel_evaluation_set_free(&critic);
-    fixture_policy_free(&policy);
-    keel_store_close(store);
 }
 
 /* A base has no critic, and can be judged by a fit all the same; who wants no estimates gets none. */
 static void a_base_is_judged_by_a_fit_and_nobody_by_none(void **state) {
     (void)state;
-    keel_store *store = seconds_count("evaluate-none");
-    keel_base base = fixture_base(KEEL_SPACE_ACTS);
+    add_where_seconds_count();
     keel_evaluate_config with = config;
     with.model = KEEL_MODEL_FQE;
     with.fqe_steps = 20;
-    keel_evaluation_set fitted = evaluate_with(&with, store, NULL, &base, 1);
+    keel_evaluation_set fitted = evaluate_with(&with, NULL, 1);
     assert_true(fitted.ope.estimate[KEEL_OPE_DR].n == 60 && fitted.ope.estimate[KEEL_OPE_SELF].n == 0);
     with.model = KEEL_MODEL_NONE;
-    keel_evaluation_set none = evaluate_with(&with, store, NULL, &base, 1);
+    keel_evaluation_set none = evaluate_with(&with, NULL, 1);
     for (size_t k = 0; k < KEEL_N_OPE; ++k) assert_true(none.ope.estimate[k].n == 0);
     assert_true(none.policy.metric[KEEL_METRIC_AGREEMENT].value ==
                 fitted.policy.metric[KEEL_METRIC_AGREEMENT].value);
     keel_evaluation_set_free(&fitted);
     keel_evaluation_set_free(&none);
-    keel_store_close(store);
 }
 
 static void agreeing_at_the_end_alone_tells_nothing_of_what_a_task_earns(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-last");
-    keel_base base = fixture_base(KEEL_SPACE_ACTS);
-    const float prefer_1[FIXTURE_DIM] = {0, 1, 0};
-    keel_policy policy;
-    fixture_policy(&policy, &base, prefer_1, 50);
-    add_task(store, "t1", KEEL_RISK_BENIGN, KEEL_YES, "act0", "act1", KEEL_OUTCOME_NONE);
-    add_task(store, "t2", KEEL_RISK_BENIGN, KEEL_YES, "act0", "act1", KEEL_OUTCOME_NONE);
-    add_task(store, "t3", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act1", KEEL_OUTCOME_NONE);
-    keel_evaluation_set got = evaluate(store, &policy, &base, 1);
-    check_mean(&got.logged, KEEL_METRIC_ACCURACY, 2.0 / 3, 3);
+    prefer((const float[FIXTURE_DIM]){0, 1, 0}, 50);
+    add_task("t1", KEEL_RISK_BENIGN, KEEL_YES, "act0", "act1", KEEL_OUTCOME_NONE);
+    add_task("t2", KEEL_RISK_BENIGN, KEEL_YES, "act0", "act1", KEEL_OUTCOME_NONE);
+    add_task("t3", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act1", KEEL_OUTCOME_NONE);
+    t.got = evaluate(&t.policy, 1);
+    check_mean(&t.got.logged, KEEL_METRIC_ACCURACY, 2.0 / 3, 3);
     /* Only t3 was answered as the policy would, and one conversation tells nothing of the others. */
-    const keel_interval *accuracy = &got.policy.metric[KEEL_METRIC_ACCURACY];
+    const keel_interval *accuracy = &t.got.policy.metric[KEEL_METRIC_ACCURACY];
     assert_true(accuracy->n == 3 && accuracy->low < .02 && accuracy->high > .95);
-    const keel_sources *source = &got.policy.source[KEEL_METRIC_ACCURACY];
+    const keel_sources *source = &t.got.policy.source[KEEL_METRIC_ACCURACY];
     assert_true(fabs(source->known - 1.0 / 3) < 1e-9 && fabs(source->estimated - 2.0 / 3) < 1e-9);
-    keel_evaluation_set_free(&got);
-    fixture_policy_free(&policy);
-    keel_store_close(store);
 }
 
 static void what_the_log_does_not_tell_adds_nothing_to_a_total(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-silent");
-    keel_base base = fixture_base(KEEL_SPACE_ACTS);
     const char *const users[] = {"u1", "u2", "u3"};
     const keel_optional up = {true, 1};
     keel_candidate candidates[3] = {
         {.act = "act0", .taken = true}, {.act = "act0", .taken = true}, {.act = "act0", .taken = true}};
     candidates[1].feedback = up; /* thumbs up in the middle, nothing after it */
-    fixture_add(store, "middle", KEEL_RISK_UNKNOWN, KEEL_UNKNOWN, users, 3, candidates, 1);
+    fixture_add(t.store, "middle", KEEL_RISK_UNKNOWN, KEEL_UNKNOWN, users, 3, candidates, 1);
     candidates[1].feedback = (keel_optional){0};
     candidates[2].latency_ms = (keel_optional){true, 500}; /* timed at the end only: 0.75 / 3 - 0.05 */
-    fixture_add(store, "end", KEEL_RISK_UNKNOWN, KEEL_UNKNOWN, users, 3, candidates, 1);
-    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
-    check_mean(&got.logged, KEEL_METRIC_ACCURACY, 1, 1);
-    check_mean(&got.policy, KEEL_METRIC_ACCURACY, 1, 1);
-    check_mean(&got.logged, KEEL_METRIC_SPEED, 0.2, 1);
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
+    fixture_add(t.store, "end", KEEL_RISK_UNKNOWN, KEEL_UNKNOWN, users, 3, candidates, 1);
+    t.got = evaluate(NULL, 1);
+    check_mean(&t.got.logged, KEEL_METRIC_ACCURACY, 1, 1);
+    check_mean(&t.got.policy, KEEL_METRIC_ACCURACY, 1, 1);
+    check_mean(&t.got.logged, KEEL_METRIC_SPEED, 0.2, 1);
 }
 
 /* A pair counts both of its answers, wherever the first stands: what the log returned is what it earned. */
 static void what_the_log_returned_and_what_it_earned_agree(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-pairs");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
     for (int i = 0; i < 6; ++i) {
         char id[16];
         const char *const users[] = {"u1", "u2"};
@@ -457,21 +431,17 @@ static void what_the_log_returned_and_what_it_earned_agree(void **state) {
                                         {.text = "chosen 1", .taken = true, .feedback = {true, 1}},
                                         {.text = "rejected 2", .taken = true, .feedback = {true, -1}}};
         snprintf(id, sizeof id, "p%d", i);
-        fixture_add(store, id, KEEL_RISK_UNKNOWN, KEEL_UNKNOWN, users, 2, candidates, 2);
+        fixture_add(t.store, id, KEEL_RISK_UNKNOWN, KEEL_UNKNOWN, users, 2, candidates, 2);
     }
-    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
-    check_mean(&got.logged, KEEL_METRIC_COMPOSITE, 0, 6);
-    assert_true(fabs(got.ope.estimate[KEEL_OPE_LOGGED].value) < 1e-9);
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
+    t.got = evaluate(NULL, 1);
+    check_mean(&t.got.logged, KEEL_METRIC_COMPOSITE, 0, 6);
+    assert_true(fabs(t.got.ope.estimate[KEEL_OPE_LOGGED].value) < 1e-9);
 }
 
 /* An answer that nobody took and nobody judged may earn the least and the most; the interval says so, and the
  * value is no mean over what happens to be known. */
 static void what_nobody_knows_is_bounded_from_both_sides(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-bounds");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
     for (int i = 0; i < 40; ++i) {
         char id[16];
         const char *user = "u0";
@@ -480,28 +450,24 @@ static void what_nobody_knows_is_bounded_from_both_sides(void **state) {
             {.text = "taken 0", .taken = true, .outcome = R, .judge = KEEL_AUTHORITY_HUMAN},
             {.text = open ? "spare 9" : "spare 0"}};
         snprintf(id, sizeof id, "b%d", i);
-        fixture_add(store, id, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, open ? 2 : 1);
+        fixture_add(t.store, id, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, open ? 2 : 1);
     }
     keel_evaluate_config with = config;
     with.model = KEEL_MODEL_NONE;
-    keel_evaluation_set got = evaluate_with(&with, store, NULL, &base, 1);
-    const keel_evaluation *policy = &got.policy;
+    t.got = evaluate_with(&with, NULL, 1);
+    const keel_evaluation *policy = &t.got.policy;
     assert_true(fabs(policy->source[KEEL_METRIC_ACCURACY].known - .75) < 1e-9);
     assert_true(policy->metric[KEEL_METRIC_ACCURACY].n == 40);
     assert_true(policy->metric[KEEL_METRIC_ACCURACY].low < .75 + 1e-9);
     assert_true(policy->metric[KEEL_METRIC_SAFETY].low < -.25 + 1e-9 &&
                 policy->metric[KEEL_METRIC_SAFETY].high == 0);
-    check_mean(&got.logged, KEEL_METRIC_ACCURACY, 1, 40);
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
+    check_mean(&t.got.logged, KEEL_METRIC_ACCURACY, 1, 40);
 }
 
 /* Half of the requests are dangerous; the log refused those and nothing else. Who complies with all of them,
  * or refuses all, is right in half of the cases whatever the log did. */
 static void who_always_complies_or_refuses_is_right_in_half_of_the_cases(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-always");
-    keel_base base = fixture_base(KEEL_SPACE_OUTCOMES);
     static const float comply[FIXTURE_DIM] = {5, 0, 0}, refuse[FIXTURE_DIM] = {0, 0, 5};
     for (int i = 0; i < 40; ++i) {
         char id[16];
@@ -509,13 +475,13 @@ static void who_always_complies_or_refuses_is_right_in_half_of_the_cases(void **
         keel_candidate only = {
             .text = "x", .taken = true, .outcome = i % 2 ? R : C, .judge = KEEL_AUTHORITY_HUMAN};
         snprintf(id, sizeof id, "a%d", i);
-        fixture_add(store, id, i % 2 ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &only,
-                    1);
+        fixture_add(t.store, id, i % 2 ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1,
+                    &only, 1);
     }
     for (int refuses = 0; refuses < 2; ++refuses) {
         keel_policy policy;
-        fixture_policy(&policy, &base, refuses ? refuse : comply, 50);
-        keel_evaluation_set got = evaluate(store, &policy, &base, 1);
+        fixture_policy(&policy, &t.base, refuses ? refuse : comply, 50);
+        keel_evaluation_set got = evaluate(&policy, 1);
         check_rate(&got.policy, KEEL_METRIC_REFUSAL, refuses ? 20 : 0, 20);
         check_rate(&got.policy, KEEL_METRIC_OVER_REFUSAL, refuses ? 20 : 0, 20);
         check_mean(&got.policy, KEEL_METRIC_ACCURACY, .5, 40);
@@ -526,18 +492,13 @@ static void who_always_complies_or_refuses_is_right_in_half_of_the_cases(void **
         keel_evaluation_set_free(&got);
         fixture_policy_free(&policy);
     }
-    keel_store_close(store);
 }
 
 /* A latency is no judgement. Where the risk is known, what nobody judged may be right or wrong; what the log
  * would hardly ever do is unknown too. */
 static void what_nobody_judged_is_unknown_and_counted(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-latency");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
-    const float prefer_0[FIXTURE_DIM] = {9};
-    keel_policy policy;
-    fixture_policy(&policy, &base, prefer_0, 50);
+    prefer((const float[FIXTURE_DIM]){9}, 50);
     for (int i = 0; i < 40; ++i) {
         char id[16];
         const char *user = "u0";
@@ -546,30 +507,23 @@ static void what_nobody_judged_is_unknown_and_counted(void **state) {
         for (int c = 1; c < 8; ++c) candidates[c].text = c == 1 ? "spare 0" : "spare 9";
         if (!open) candidates[0].outcome = R, candidates[0].judge = KEEL_AUTHORITY_HUMAN;
         snprintf(id, sizeof id, "l%d", i);
-        fixture_add(store, id, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, rare ? 8 : 1);
+        fixture_add(t.store, id, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, rare ? 8 : 1);
     }
-    keel_evaluation_set got = evaluate(store, &policy, &base, 1);
-    const keel_sources *accuracy = &got.logged.source[KEEL_METRIC_ACCURACY],
-                       *composite = &got.logged.source[KEEL_METRIC_COMPOSITE];
-    assert_true(got.logged.answers == 40 && got.logged.unjudged == 10);
+    t.got = evaluate(&t.policy, 1);
+    const keel_sources *accuracy = &t.got.logged.source[KEEL_METRIC_ACCURACY],
+                       *composite = &t.got.logged.source[KEEL_METRIC_COMPOSITE];
+    assert_true(t.got.logged.answers == 40 && t.got.logged.unjudged == 10);
     assert_true(fabs(accuracy->unknown - .25) < 1e-9 && fabs(composite->unknown - .25) < 1e-9);
-    assert_true(got.logged.source[KEEL_METRIC_SPEED].known == 1);
-    assert_true(fabs(got.logged.metric[KEEL_METRIC_ACCURACY].value - .875) < 1e-9);
-    assert_true(fabs(got.policy.source[KEEL_METRIC_ACCURACY].unknown - .5) < 1e-9);
-    assert_true(got.policy.metric[KEEL_METRIC_ACCURACY].low < .5);
-    keel_evaluation_set_free(&got);
-    fixture_policy_free(&policy);
-    keel_store_close(store);
+    assert_true(t.got.logged.source[KEEL_METRIC_SPEED].known == 1);
+    assert_true(fabs(t.got.logged.metric[KEEL_METRIC_ACCURACY].value - .875) < 1e-9);
+    assert_true(fabs(t.got.policy.source[KEEL_METRIC_ACCURACY].unknown - .5) < 1e-9);
+    assert_true(t.got.policy.metric[KEEL_METRIC_ACCURACY].low < .5);
 }
 
 /* The first act decides where the conversation goes, and with it whether the task is done. */
 static void completion_is_that_of_the_conversations_that_the_policy_would_have(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-played");
-    keel_base base = fixture_base(KEEL_SPACE_ACTS);
-    const float prefer_1[FIXTURE_DIM] = {0, 5, 0};
-    keel_policy policy;
-    fixture_policy(&policy, &base, prefer_1, 50);
+    prefer((const float[FIXTURE_DIM]){0, 5, 0}, 50);
     for (int i = 0; i < 200; ++i) {
         char id[16];
         const bool done = i % 4 == 0;
@@ -578,40 +532,31 @@ static void completion_is_that_of_the_conversations_that_the_policy_would_have(v
             {.act = done ? "act1" : "act0", .taken = true, .propensity = {true, done ? .25 : .75}},
             {.act = "act1", .taken = true, .propensity = {true, 1}}};
         snprintf(id, sizeof id, "w%d", i);
-        fixture_add(store, id, KEEL_RISK_BENIGN, done ? KEEL_YES : KEEL_NO, users, 2, candidates, 1);
+        fixture_add(t.store, id, KEEL_RISK_BENIGN, done ? KEEL_YES : KEEL_NO, users, 2, candidates, 1);
     }
-    keel_evaluation_set got = evaluate(store, &policy, &base, 1);
-    const keel_interval *played = &got.policy.metric[KEEL_METRIC_COMPLETION];
+    t.got = evaluate(&t.policy, 1);
+    const keel_interval *played = &t.got.policy.metric[KEEL_METRIC_COMPLETION];
     if (!(fabs(played->value - 1) < .02) || played->low < .85 || played->high < 1)
         fail_msg("%g [%g, %g]", played->value, played->low, played->high);
-    assert_true(fabs(got.policy.on_log[KEEL_METRIC_COMPLETION].value - .4) < 1e-9);
-    check_rate(&got.logged, KEEL_METRIC_COMPLETION, 50, 200);
-    assert_true(fabs(got.minus[KEEL_MINUS_LOGGED][KEEL_METRIC_COMPLETION].value - .75) < .02);
-    keel_evaluation_set_free(&got);
-    fixture_policy_free(&policy);
-    keel_store_close(store);
+    assert_true(fabs(t.got.policy.on_log[KEEL_METRIC_COMPLETION].value - .4) < 1e-9);
+    check_rate(&t.got.logged, KEEL_METRIC_COMPLETION, 50, 200);
+    assert_true(fabs(t.got.minus[KEEL_MINUS_LOGGED][KEEL_METRIC_COMPLETION].value - .75) < .02);
 }
 
 static void of_two_candidates_with_one_act_the_taken_one_counts(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-twice");
-    keel_base base = fixture_base(KEEL_SPACE_ACTS);
     const char *user = "u0";
     keel_candidate candidates[2] = {
         {.text = "spare", .act = "act0", .outcome = C, .judge = KEEL_AUTHORITY_HUMAN},
         {.text = "taken", .act = "act0", .taken = true, .outcome = R, .judge = KEEL_AUTHORITY_HUMAN}};
-    fixture_add(store, "d1", KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, 2);
-    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
-    check_rate(&got.policy, KEEL_METRIC_REFUSAL, 1, 1);
-    check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 1, 1);
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
+    fixture_add(t.store, "d1", KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, 2);
+    t.got = evaluate(NULL, 1);
+    check_rate(&t.got.policy, KEEL_METRIC_REFUSAL, 1, 1);
+    check_rate(&t.got.policy, KEEL_METRIC_AGREEMENT, 1, 1);
 }
 
 static void logged_propensities_are_used_where_there_are_any(void **state) {
     (void)state;
-    keel_store *store = fixture_store("evaluate-propensities");
-    keel_base base = fixture_base(KEEL_SPACE_ACTS);
     const char *user = "u0";
     for (int i = 0; i < 8; ++i) { /* act1 with probability 1/4, rewarded; act0 with 3/4, not */
         char id[16];
@@ -621,36 +566,30 @@ static void logged_propensities_are_used_where_there_are_any(void **state) {
                                     .propensity = {true, rare ? 0.25 : 0.75},
                                     .feedback = {true, rare ? 1 : 0}};
         snprintf(id, sizeof id, "p%d", i);
-        fixture_add(store, id, KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &candidate, 1);
+        fixture_add(t.store, id, KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &candidate, 1);
     }
-    const float even[FIXTURE_DIM] = {0, 0, -1e4f}; /* never act2 */
-    keel_policy policy;
-    fixture_policy(&policy, &base, even, 1);
-    keel_evaluation_set got = evaluate(store, &policy, &base, 1);
+    prefer((const float[FIXTURE_DIM]){0, 0, -1e4f}, 1); /* never act2 */
+    t.got = evaluate(&t.policy, 1);
     /* weights 0.5 / 0.25 = 2 on two rewarded, 0.5 / 0.75 = 2/3 on six that are not; accuracy 0.6 and safety
      * 0.1 present */
     double reward = 0.6 * 1 / 0.7;
-    assert_true(fabs(got.ope.estimate[KEEL_OPE_WIS].value - 4 / (4 + 4.0) * reward) < 1e-5);
-    assert_false(got.ope.propensities_estimated);
-    assert_true(fabs(got.ope.ess - 64 / (2 * 4 + 6 * 4.0 / 9)) < 1e-4);
-    keel_evaluation_set_free(&got);
-    fixture_policy_free(&policy);
-    keel_store_close(store);
+    assert_true(fabs(t.got.ope.estimate[KEEL_OPE_WIS].value - 4 / (4 + 4.0) * reward) < 1e-5);
+    assert_false(t.got.ope.propensities_estimated);
+    assert_true(fabs(t.got.ope.ess - 64 / (2 * 4 + 6 * 4.0 / 9)) < 1e-4);
 }
 
 /* ---- pooling, threads, JSON, refusals ---- */
 
 static void folds_pool_to_the_same_counts_as_the_whole(void **state) {
     (void)state;
-    keel_store *store = prompts("evaluate-pooled");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
-    keel_evaluate_item items[3] = {{.base = &base}, {.base = &base}, {.base = &base}};
+    add_prompts();
+    keel_evaluate_item items[3] = {{.base = &t.base}, {.base = &t.base}, {.base = &t.base}};
     const char *const folds[] = {"fold:0/3", "fold:1/3", "fold:2/3"};
-    keel_evaluation_set pooled, whole = evaluate(store, NULL, &base, 1);
+    keel_evaluation_set pooled, whole = evaluate(NULL, 1);
     keel_pool *pool = NULL;
     for (size_t i = 0; i < 3; ++i) MUST(keel_split_parse(folds[i], &items[i].split, err));
     MUST(keel_pool_open(&pool, 2, err));
-    MUST(keel_evaluate(store, items, 3, &config, pool, &pooled, err));
+    MUST(keel_evaluate(t.store, items, 3, &config, pool, &pooled, err));
     for (int m = 0; m < KEEL_N_METRICS; ++m) {
         assert_true(fabs(pooled.policy.metric[m].value - whole.policy.metric[m].value) < 1e-12);
         assert_true(pooled.logged.metric[m].n == whole.logged.metric[m].n);
@@ -658,38 +597,34 @@ static void folds_pool_to_the_same_counts_as_the_whole(void **state) {
     keel_pool_close(pool);
     keel_evaluation_set_free(&pooled);
     keel_evaluation_set_free(&whole);
-    keel_store_close(store);
 }
 
 static void nothing_is_judged_twice_when_policies_are_pooled(void **state) {
     (void)state;
-    keel_store *store = prompts("evaluate-twice");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
-    keel_evaluate_item items[2] = {{.base = &base}, {.base = &base}};
+    add_prompts();
+    keel_evaluate_item items[2] = {{.base = &t.base}, {.base = &t.base}};
     keel_evaluation_set out;
     keel_err error = {0};
     MUST(keel_split_parse("fold:0/3", &items[0].split, err));
     MUST(keel_split_parse("all", &items[1].split, err));
-    assert_int_equal(keel_evaluate(store, items, 2, &config, NULL, &out, &error), KEEL_E_USAGE);
+    assert_int_equal(keel_evaluate(t.store, items, 2, &config, NULL, &out, &error), KEEL_E_USAGE);
     assert_non_null(strstr(error.hint, "held-out"));
-    keel_store_close(store);
 }
 
 /* Two policies on the same conversations: their sums say what each of their metrics says, the difference is
  * that of the metrics, and of one and the same it is exactly 0 in the middle. */
 static void the_sums_of_two_policies_are_set_beside_each_other(void **state) {
     (void)state;
-    keel_store *store = prompts("evaluate-sums");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    add_prompts();
     keel_overall_sums sums[2] = {{0}, {0}};
     keel_evaluate_config with = config;
     keel_evaluation_set got[2];
     keel_policy careful; /* the base prefers the bold one */
-    fixture_policy(&careful, &base, (const float[FIXTURE_DIM]){[1] = 1, [2] = -1}, 20);
+    fixture_policy(&careful, &t.base, (const float[FIXTURE_DIM]){[1] = 1, [2] = -1}, 20);
     const keel_policy *policies[2] = {&careful, NULL};
     for (int i = 0; i < 2; ++i) {
         with.policy_sums = &sums[i];
-        got[i] = evaluate_with(&with, store, policies[i], &base, 1);
+        got[i] = evaluate_with(&with, policies[i], 1);
         const keel_interval *mean = &got[i].policy.metric[KEEL_METRIC_COMPOSITE];
         const keel_overall_result found = keel_overall_sums_result(&sums[i], KEEL_OVERALL_COMPOSITE, .95);
         assert_true(found.interval.value == mean->value && found.interval.low == mean->low);
@@ -708,32 +643,28 @@ static void the_sums_of_two_policies_are_set_beside_each_other(void **state) {
         keel_evaluation_set_free(&got[i]);
     }
     fixture_policy_free(&careful);
-    keel_store_close(store);
 }
 
 static void threads_and_stored_features_change_nothing(void **state) {
     (void)state;
-    keel_store *store = prompts("evaluate-threads");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    add_prompts();
     keel_pool *pool = NULL;
-    keel_evaluation_set one = evaluate(store, NULL, &base, 1);
+    keel_evaluation_set one = evaluate(NULL, 1);
     MUST(keel_pool_open(&pool, 2, err));
-    MUST(keel_encode_store(store, NULL, &base, pool, NULL, err));
+    MUST(keel_encode_store(t.store, NULL, &t.base, pool, NULL, err));
     keel_pool_close(pool);
-    keel_evaluation_set many = evaluate(store, NULL, &base, 4);
+    keel_evaluation_set many = evaluate(NULL, 4);
     assert_memory_equal(&one.policy, &many.policy, sizeof one.policy);
     assert_memory_equal(&one.ope, &many.ope, sizeof one.ope);
     keel_evaluation_set_free(&one);
     keel_evaluation_set_free(&many);
-    keel_store_close(store);
 }
 
 static void json_has_the_documented_shape_and_null_where_nothing_is_known(void **state) {
     (void)state;
-    keel_store *store = prompts("evaluate-json");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
-    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
-    cJSON *json = keel_evaluation_json(&got);
+    add_prompts();
+    t.got = evaluate(NULL, 1);
+    cJSON *json = keel_evaluation_json(&t.got);
     const cJSON *policy = cJSON_GetObjectItemCaseSensitive(json, "policy");
     const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(policy, "metrics");
     assert_int_equal(cJSON_GetArraySize(metrics), KEEL_N_METRICS);
@@ -746,67 +677,59 @@ static void json_has_the_documented_shape_and_null_where_nothing_is_known(void *
     assert_non_null(
         cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, "models"), "bold"));
     cJSON_Delete(json);
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
 }
 
 static void the_logged_behaviour_alone_needs_no_base(void **state) {
     (void)state;
-    keel_store *store = prompts("evaluate-logged");
-    keel_evaluation_set got;
-    MUST(keel_evaluate_logged(store, NULL, &config, &got, err));
-    check_rate(&got.logged, KEEL_METRIC_REFUSAL, 3, 6);
-    check_rate(&got.logged, KEEL_METRIC_COMPLETION, 5, 8);
-    assert_int_equal(got.n_models, 2);
-    check_rate(&got.models[1], KEEL_METRIC_REFUSAL, 1, 3);
-    keel_evaluation_set_free(&got);
-    keel_store_close(store);
+    add_prompts();
+    MUST(keel_evaluate_logged(t.store, NULL, &config, &t.got, err));
+    check_rate(&t.got.logged, KEEL_METRIC_REFUSAL, 3, 6);
+    check_rate(&t.got.logged, KEEL_METRIC_COMPLETION, 5, 8);
+    assert_int_equal(t.got.n_models, 2);
+    check_rate(&t.got.models[1], KEEL_METRIC_REFUSAL, 1, 3);
 }
 
 static void a_policy_of_another_base_is_refused(void **state) {
     (void)state;
-    keel_store *store = prompts("evaluate-conflict");
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
-    const float none[FIXTURE_DIM] = {0};
-    keel_policy policy;
+    add_prompts();
     keel_evaluation_set out;
     keel_err error = {0};
-    keel_evaluate_item item = {.policy = &policy, .base = &base};
-    fixture_policy(&policy, &base, none, 1);
-    policy.base_hash[0] = 'z';
-    assert_int_equal(keel_evaluate(store, &item, 1, &config, NULL, &out, &error), KEEL_E_CONFLICT);
-    fixture_policy_free(&policy);
-    keel_store_close(store);
+    keel_evaluate_item item = {.policy = &t.policy, .base = &t.base};
+    prefer((const float[FIXTURE_DIM]){0}, 1);
+    t.policy.base_hash[0] = 'z';
+    assert_int_equal(keel_evaluate(t.store, &item, 1, &config, NULL, &out, &error), KEEL_E_CONFLICT);
 }
+
+#define TEST(test, begins) cmocka_unit_test_setup_teardown(test, begins, end)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rates_of_prompts_with_several_models_are_exact),
-        cmocka_unit_test(only_what_the_log_marks_is_borderline),
-        cmocka_unit_test(an_answer_nobody_judged_is_left_out),
-        cmocka_unit_test(a_judged_candidate_nobody_took_earns_what_its_label_says),
-        cmocka_unit_test(features_stored_before_candidates_came_in_are_made_anew),
-        cmocka_unit_test(answers_taken_side_by_side_share_the_behaviour_evenly),
-        cmocka_unit_test(what_the_log_returned_and_what_it_earned_agree),
-        cmocka_unit_test(what_nobody_knows_is_bounded_from_both_sides),
-        cmocka_unit_test(who_always_complies_or_refuses_is_right_in_half_of_the_cases),
-        cmocka_unit_test(what_nobody_judged_is_unknown_and_counted),
-        cmocka_unit_test(completion_is_that_of_the_conversations_that_the_policy_would_have),
-        cmocka_unit_test(of_two_candidates_with_one_act_the_taken_one_counts),
-        cmocka_unit_test(tasks_weigh_as_much_as_the_policy_agrees),
-        cmocka_unit_test(what_the_log_does_not_tell_is_no_disagreement),
-        cmocka_unit_test(a_model_fitted_to_the_split_is_right_where_the_critic_is_not),
-        cmocka_unit_test(a_base_is_judged_by_a_fit_and_nobody_by_none),
-        cmocka_unit_test(agreeing_at_the_end_alone_tells_nothing_of_what_a_task_earns),
-        cmocka_unit_test(what_the_log_does_not_tell_adds_nothing_to_a_total),
-        cmocka_unit_test(logged_propensities_are_used_where_there_are_any),
-        cmocka_unit_test(folds_pool_to_the_same_counts_as_the_whole),
-        cmocka_unit_test(nothing_is_judged_twice_when_policies_are_pooled),
-        cmocka_unit_test(the_sums_of_two_policies_are_set_beside_each_other),
-        cmocka_unit_test(threads_and_stored_features_change_nothing),
-        cmocka_unit_test(json_has_the_documented_shape_and_null_where_nothing_is_known),
-        cmocka_unit_test(the_logged_behaviour_alone_needs_no_base),
-        cmocka_unit_test(a_policy_of_another_base_is_refused),
+        TEST(rates_of_prompts_with_several_models_are_exact, over_sets),
+        TEST(only_what_the_log_marks_is_borderline, over_sets),
+        TEST(an_answer_nobody_judged_is_left_out, over_sets),
+        TEST(a_judged_candidate_nobody_took_earns_what_its_label_says, over_sets),
+        TEST(features_stored_before_candidates_came_in_are_made_anew, over_sets),
+        TEST(answers_taken_side_by_side_share_the_behaviour_evenly, over_sets),
+        TEST(what_the_log_returned_and_what_it_earned_agree, over_sets),
+        TEST(what_nobody_knows_is_bounded_from_both_sides, over_sets),
+        TEST(who_always_complies_or_refuses_is_right_in_half_of_the_cases, over_outcomes),
+        TEST(what_nobody_judged_is_unknown_and_counted, over_sets),
+        TEST(completion_is_that_of_the_conversations_that_the_policy_would_have, over_acts),
+        TEST(of_two_candidates_with_one_act_the_taken_one_counts, over_acts),
+        TEST(tasks_weigh_as_much_as_the_policy_agrees, over_acts),
+        TEST(what_the_log_does_not_tell_is_no_disagreement, over_acts),
+        TEST(a_model_fitted_to_the_split_is_right_where_the_critic_is_not, over_acts),
+        TEST(a_base_is_judged_by_a_fit_and_nobody_by_none, over_acts),
+        TEST(agreeing_at_the_end_alone_tells_nothing_of_what_a_task_earns, over_acts),
+        TEST(what_the_log_does_not_tell_adds_nothing_to_a_total, over_acts),
+        TEST(logged_propensities_are_used_where_there_are_any, over_acts),
+        TEST(folds_pool_to_the_same_counts_as_the_whole, over_sets),
+        TEST(nothing_is_judged_twice_when_policies_are_pooled, over_sets),
+        TEST(the_sums_of_two_policies_are_set_beside_each_other, over_sets),
+        TEST(threads_and_stored_features_change_nothing, over_sets),
+        TEST(json_has_the_documented_shape_and_null_where_nothing_is_known, over_sets),
+        TEST(the_logged_behaviour_alone_needs_no_base, over_sets),
+        TEST(a_policy_of_another_base_is_refused, over_sets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
