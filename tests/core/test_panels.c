@@ -64,52 +64,45 @@ static void a_linear_layer_is_its_sums_and_bias(void **state) {
     }
 }
 
-static void a_norm_is_that_of_the_row(void **state) {
-    (void)state;
+static void check_norms(bool rms, double epsilon, double within) {
     static const size_t sizes[][2] = {{1, 1}, {3, 5}, {16, 24}, {37, 96}};
     static float added[MOST];
     for (size_t k = 0; k < 8; k++) {
         const size_t n = sizes[k / 2][0], cols = sizes[k / 2][1];
-        const bool with = k % 2;
+        const float *other = k % 2 ? added : NULL;
         lay(rows, 0, n, cols, 0, panels);
         lay(more, 0, n, cols, 0, added);
-        keel_panel_layer_norm(panels, with ? added : NULL, gain, bias, 1e-12, keel_panels(n), cols);
+        if (rms)
+            keel_panel_rms_norm(panels, other, gain, epsilon, keel_panels(n), cols, out);
+        else
+            keel_panel_layer_norm(panels, other, gain, bias, epsilon, keel_panels(n), cols);
         for (size_t r = 0; r < n; r++) {
             double x[MOST_COLS], mean = 0, variance = 0;
-            for (size_t c = 0; c < cols; c++)
-                mean += x[c] = (double)rows[r * cols + c] + (with ? (double)more[r * cols + c] : 0);
-            mean /= (double)cols;
+            for (size_t c = 0; c < cols; c++) {
+                x[c] = (double)rows[r * cols + c] + (other ? (double)more[r * cols + c] : 0);
+                if (rms)
+                    close_to((double)panels[keel_panel_at(r, c, cols)], x[c], 1e-6, "sum", r, c);
+                else
+                    mean += x[c] / (double)cols;
+            }
             for (size_t c = 0; c < cols; c++) variance += (x[c] - mean) * (x[c] - mean) / (double)cols;
             for (size_t c = 0; c < cols; c++)
-                close_to((double)panels[keel_panel_at(r, c, cols)],
-                         (x[c] - mean) / sqrt(variance + 1e-12) * (double)gain[c] + (double)bias[c], 2e-5,
-                         "norm", r, c);
+                close_to((double)(rms ? out : panels)[keel_panel_at(r, c, cols)],
+                         (x[c] - mean) / sqrt(variance + epsilon) * (double)gain[c] +
+                             (rms ? 0 : (double)bias[c]),
+                         within, rms ? "rms norm" : "norm", r, c);
         }
     }
 }
 
+static void a_norm_is_that_of_the_row(void **state) {
+    (void)state;
+    check_norms(false, 1e-12, 2e-5);
+}
+
 static void an_rms_norm_is_that_of_the_row(void **state) {
     (void)state;
-    static const size_t sizes[][2] = {{1, 1}, {3, 5}, {16, 24}, {37, 96}};
-    static float added[MOST];
-    for (size_t k = 0; k < 8; k++) {
-        const size_t n = sizes[k / 2][0], cols = sizes[k / 2][1];
-        const bool with = k % 2;
-        lay(rows, 0, n, cols, 0, panels);
-        lay(more, 0, n, cols, 0, added);
-        keel_panel_rms_norm(panels, with ? added : NULL, gain, 1e-5, keel_panels(n), cols, out);
-        for (size_t r = 0; r < n; r++) {
-            double x[MOST_COLS], square = 0;
-            for (size_t c = 0; c < cols; c++) {
-                x[c] = (double)rows[r * cols + c] + (with ? (double)more[r * cols + c] : 0);
-                square += x[c] * x[c] / (double)cols;
-                close_to((double)panels[keel_panel_at(r, c, cols)], x[c], 1e-6, "sum", r, c);
-            }
-            for (size_t c = 0; c < cols; c++)
-                close_to((double)out[keel_panel_at(r, c, cols)], x[c] / sqrt(square + 1e-5) * (double)gain[c],
-                         2e-6, "rms norm", r, c);
-        }
-    }
+    check_norms(true, 1e-5, 2e-6);
 }
 
 /* Attention of row r of a text: q, k, v are columns 0, 1, 2 times W of rows. */

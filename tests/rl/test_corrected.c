@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
-#include "core/json.h"
+#define GOLDEN_FILE "corrected.json"
+#include "golden.h"
+
 #include "core/pcg.h"
 #include "rl/fixture.h"
 #include "rl/judge/corrected.h"
@@ -140,8 +142,6 @@ static void drawn_labels_give_the_true_rate(void **state) {
 }
 
 /* ---- golden numbers ---- */
-
-static cJSON *golden;
 
 static double number(const char *group, const char *key) {
     return cJSON_GetNumberValue(keel_json_get(keel_json_get(golden, group), key));
@@ -324,18 +324,6 @@ static void intervals_hold_the_true_rate(void **state) {
     }
 }
 
-static int read_golden(void **state) {
-    keel_err err = {0};
-    (void)state;
-    return keel_json_parse_file(KEEL_SOURCE_DIR "/tests/rl/golden/corrected.json", &golden, &err) != KEEL_OK;
-}
-
-static int drop_golden(void **state) {
-    (void)state;
-    cJSON_Delete(golden);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_weight_counts_as_copies),
@@ -347,5 +335,5 @@ int main(void) {
         cmocka_unit_test(no_mistake_seen_is_no_proof),
         cmocka_unit_test(intervals_hold_the_true_rate),
     };
-    return cmocka_run_group_tests(tests, read_golden, drop_golden);
+    return cmocka_run_group_tests(tests, golden_load, golden_drop);
 }

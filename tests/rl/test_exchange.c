@@ -8,7 +8,7 @@ static const keel_evaluate_config config = {
 
 /* Two answers to each of 24 prompts, careful (text ends in 1) and bold (in 2, which the prior prefers). */
 static keel_store *prompts(void) {
-    keel_store *store = fixture_store("exchange");
+    keel_store *made = fixture_store("exchange");
     for (int i = 0; i < 24; i++) {
         const bool dangerous = i % 3 == 0;
         const char *user = "u0";
@@ -18,10 +18,10 @@ static keel_store *prompts(void) {
         candidates[0].outcome = dangerous || i % 4 == 1 ? KEEL_OUTCOME_REFUSAL : KEEL_OUTCOME_COMPLIANCE;
         candidates[1].outcome = i % 5 == 0 ? KEEL_OUTCOME_REFUSAL : KEEL_OUTCOME_COMPLIANCE;
         snprintf(id, sizeof id, "c%d", i);
-        fixture_add(store, id, dangerous ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1,
+        fixture_add(made, id, dangerous ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1,
                     candidates, 2);
     }
-    return store;
+    return made;
 }
 
 static void same_interval(const keel_interval *a, const keel_interval *b, int metric) {
@@ -31,18 +31,34 @@ static void same_interval(const keel_interval *a, const keel_interval *b, int me
                  a->low, a->high, a->n, b->value, b->low, b->high, b->n);
 }
 
+static keel_store *store;
+static keel_base base;
+static keel_policy policy;
+static keel_pool *pool;
+
+static int setup(void **state) {
+    (void)state;
+    const float prefer_careful[FIXTURE_DIM] = {0, 1, 0};
+    store = prompts();
+    base = fixture_base(KEEL_SPACE_CANDIDATES);
+    MUST(keel_pool_open(&pool, 2, err));
+    fixture_policy(&policy, &base, prefer_careful, 50);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    fixture_policy_free(&policy);
+    keel_pool_close(pool);
+    keel_store_close(store);
+    return 0;
+}
+
 /* The base alone, then the policy over it. */
 static void differences_are_those_of_an_evaluation(void **state) {
     (void)state;
-    const float prefer_careful[FIXTURE_DIM] = {0, 1, 0};
-    keel_store *store = prompts();
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
-    keel_policy policy;
-    keel_pool *pool;
     keel_evaluation_set set;
     keel_exchange found;
-    MUST(keel_pool_open(&pool, 2, err));
-    fixture_policy(&policy, &base, prefer_careful, 50);
     keel_evaluate_item items[2] = {{.base = &base}, {.policy = &policy, .base = &base}};
     for (int i = 0; i < 2; i++) MUST(keel_split_parse("all", &items[i].split, err));
     MUST(keel_evaluate(store, &items[1], 1, &config, pool, &set, err));
@@ -58,22 +74,12 @@ static void differences_are_those_of_an_evaluation(void **state) {
     assert_float_equal(found.same.value, 0, 0); /* careful everywhere, where the base is bold */
     assert_float_equal(found.same.n, 24, 0);
     keel_evaluation_set_free(&set);
-    fixture_policy_free(&policy);
-    keel_pool_close(pool);
-    keel_store_close(store);
 }
 
 /* Nothing differs, and the intervals say how little that shows. */
 static void a_policy_in_its_own_place_changes_nothing(void **state) {
     (void)state;
-    const float prefer_careful[FIXTURE_DIM] = {0, 1, 0};
-    keel_store *store = prompts();
-    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
-    keel_policy policy;
-    keel_pool *pool;
     keel_exchange found;
-    MUST(keel_pool_open(&pool, 2, err));
-    fixture_policy(&policy, &base, prefer_careful, 50);
     keel_evaluate_item items[2] = {{.policy = &policy, .base = &base}, {.policy = &policy, .base = &base}};
     for (int i = 0; i < 2; i++) MUST(keel_split_parse("all", &items[i].split, err));
     MUST(keel_exchange_evaluate(store, items, &config, pool, &found, err));
@@ -87,15 +93,12 @@ static void a_policy_in_its_own_place_changes_nothing(void **state) {
     MUST(keel_split_parse("fold:0/2", &items[1].split, err));
     keel_err told = {0};
     assert_int_equal(keel_exchange_evaluate(store, items, &config, pool, &found, &told), KEEL_E_USAGE);
-    fixture_policy_free(&policy);
-    keel_pool_close(pool);
-    keel_store_close(store);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(differences_are_those_of_an_evaluation),
-        cmocka_unit_test(a_policy_in_its_own_place_changes_nothing),
+        cmocka_unit_test_setup_teardown(differences_are_those_of_an_evaluation, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_policy_in_its_own_place_changes_nothing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

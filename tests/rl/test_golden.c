@@ -9,29 +9,14 @@
 
 #include <cmocka.h>
 
-#include "core/json.h"
+#define GOLDEN_FILE "discrete_cql.json"
+#include "golden.h"
+
 #include "core/parallel.h"
 #include "rl/learn/learner.h"
 
 enum { ROWS = 10, STATE = 8, ACTS = 4 };
 static const char *const layers[] = {"W1", "b1", "W2", "b2", "W3", "b3"}; /* in the parameter table's order */
-
-static cJSON *golden;
-
-static int load(void **state) {
-    (void)state;
-    keel_err err = {0};
-    if (keel_json_parse_file(KEEL_SOURCE_DIR "/tests/rl/golden/discrete_cql.json", &golden, &err) == KEEL_OK)
-        return 0;
-    fprintf(stderr, "%s: %s\n", err.where, err.message);
-    return -1;
-}
-
-static int unload(void **state) {
-    (void)state;
-    cJSON_Delete(golden);
-    return 0;
-}
 
 static const cJSON *at(const cJSON *object, const char *key) {
     const cJSON *found = cJSON_GetObjectItemCaseSensitive(object, key);
@@ -39,22 +24,9 @@ static const cJSON *at(const cJSON *object, const char *key) {
     return found;
 }
 
-/* Numbers of a nested array in reading order. */
-static size_t flatten(const cJSON *array, double *out) {
-    size_t count = 0;
-    const cJSON *item;
-    cJSON_ArrayForEach (item, array) {
-        if (cJSON_IsArray(item))
-            count += flatten(item, out + count);
-        else
-            out[count++] = item->valuedouble;
-    }
-    return count;
-}
-
 static size_t flatten_float(const cJSON *array, float *out) {
     double wide[512];
-    size_t count = flatten(array, wide);
+    size_t count = golden_numbers(array, wide);
     for (size_t i = 0; i < count; ++i) out[i] = (float)wide[i];
     return count;
 }
@@ -86,9 +58,9 @@ static void read_batch(fixed_batch *f) {
     memset(f, 0, sizeof *f);
     flatten_float(at(from, "obs"), f->state);
     flatten_float(at(from, "next_obs"), f->next_state);
-    flatten(at(from, "action"), action);
-    flatten(at(from, "reward"), reward);
-    flatten(at(from, "terminal"), terminal);
+    golden_numbers(at(from, "action"), action);
+    golden_numbers(at(from, "reward"), reward);
+    golden_numbers(at(from, "terminal"), terminal);
     for (size_t i = 0; i < ROWS; ++i) {
         f->action[i] = (int32_t)action[i];
         f->reward[i * KEEL_N_REWARDS] = (float)reward[i];
@@ -133,7 +105,7 @@ static void check_block(const keel_qnet *net, const float *block, const cJSON *e
                         double relative, const char *what) {
     double wanted[512];
     for (size_t i = 0; i < 6; ++i) {
-        size_t count = flatten(at(expected, layers[i]), wanted);
+        size_t count = golden_numbers(at(expected, layers[i]), wanted);
         for (size_t j = 0; j < count; ++j) {
             double got = (double)block[net->params.offset[i] + j];
             if (fabs(got - wanted[j]) <= absolute + relative * fabs(wanted[j])) continue;
@@ -162,7 +134,7 @@ static void run_variant(const cJSON *variant, int64_t shard_rows, keel_pool *poo
     check_near(parts.total, at(at(variant, "loss"), "total")->valuedouble, 1e-5, "total");
     check_block(&learner.net, learner.grads, at(variant, "grad"), 2e-7, 1e-5, "gradient");
 
-    assert_int_equal(flatten(at(variant, "total_loss_before_step"), history), 100);
+    assert_int_equal(golden_numbers(at(variant, "total_loss_before_step"), history), 100);
     for (int step = 1; step <= 100; ++step) {
         assert_int_equal(keel_learner_step(&learner, &fixed.batch, &parts, &err), KEEL_OK);
         check_near(parts.total, history[step - 1], 2e-5, "total before a step");
@@ -276,5 +248,5 @@ int main(void) {
         cmocka_unit_test(g1_without_double_q_takes_the_target_networks_own_best),
         cmocka_unit_test(g1_does_not_read_the_next_state_of_a_terminal_transition),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, golden_load, golden_drop);
 }

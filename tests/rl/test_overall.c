@@ -7,25 +7,11 @@
 
 #include <cmocka.h>
 
-#include "core/json.h"
+#define GOLDEN_FILE "estimates.json"
+#include "golden.h"
+
 #include "core/pcg.h"
 #include "rl/judge/overall_internal.h"
-
-static cJSON *golden;
-
-static int load(void **state) {
-    (void)state;
-    keel_err err = {0};
-    return keel_json_parse_file(KEEL_SOURCE_DIR "/tests/rl/golden/estimates.json", &golden, &err) == KEEL_OK
-               ? 0
-               : -1;
-}
-
-static int unload(void **state) {
-    (void)state;
-    cJSON_Delete(golden);
-    return 0;
-}
 
 static double number(const char *group, const char *key, int i) {
     const cJSON *at = keel_json_get(keel_json_get(golden, group), key);
@@ -226,5 +212,5 @@ int main(void) {
         cmocka_unit_test(intervals_hold_as_often_as_they_say),
         cmocka_unit_test(rare_harm_is_not_missed),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, golden_load, golden_drop);
 }

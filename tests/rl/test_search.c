@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
-#include "core/json.h"
+#define GOLDEN_FILE "search.json"
+#include "golden.h"
+
 #include "core/pcg.h"
 #include "rl/search/acquire.h"
 #include "rl/search/gp.h"
@@ -22,49 +24,28 @@
 
 /* ---- golden ---- */
 
-static cJSON *golden(void) {
-    cJSON *json;
-    keel_err err;
-    assert_int_equal(keel_json_parse_file(KEEL_SOURCE_DIR "/tests/rl/golden/search.json", &json, &err),
-                     KEEL_OK);
-    return json;
-}
-
-static size_t numbers(const cJSON *list, double *out) {
-    size_t n = 0;
-    const cJSON *item;
-    cJSON_ArrayForEach (item, list) {
-        if (cJSON_IsArray(item))
-            n += numbers(item, out + n);
-        else
-            out[n++] = item->valuedouble;
-    }
-    return n;
-}
-
 static double number(const cJSON *of, const char *key) {
     return cJSON_GetNumberValue(keel_json_get(of, key));
 }
 
 static void a_process_is_that_of_scikit_learn(void **state) {
     (void)state;
-    cJSON *json = golden();
     const cJSON *row;
-    cJSON_ArrayForEach (row, keel_json_get(json, "processes")) {
+    cJSON_ArrayForEach (row, keel_json_get(golden, "processes")) {
         static double x[400], value[100], at[100], mean[10], sd[10], want[20], gradient[20];
         keel_gp gp;
         keel_gp_scales scales = {.signal = number(row, "signal"), .noise = number(row, "noise")};
-        const size_t dims = numbers(keel_json_get(row, "length"), scales.length);
-        const size_t n = numbers(keel_json_get(row, "value"), value);
-        assert_int_equal(numbers(keel_json_get(row, "x"), x), n * dims);
+        const size_t dims = golden_numbers(keel_json_get(row, "length"), scales.length);
+        const size_t n = golden_numbers(keel_json_get(row, "value"), value);
+        assert_int_equal(golden_numbers(keel_json_get(row, "x"), x), n * dims);
         assert_int_equal(keel_gp_open(&gp, x, value, n, dims, NULL, NULL), KEEL_OK);
         assert_within(keel_gp_likelihood(&gp, &scales, gradient), number(row, "likelihood"), 1e-8);
-        const size_t n_gradient = numbers(keel_json_get(row, "gradient"), want);
+        const size_t n_gradient = golden_numbers(keel_json_get(row, "gradient"), want);
         assert_int_equal(n_gradient, dims + 2);
         for (size_t i = 0; i < n_gradient; ++i) assert_within(gradient[i], want[i], 1e-7);
-        const size_t n_at = numbers(keel_json_get(row, "at"), at) / dims;
-        numbers(keel_json_get(row, "mean"), mean);
-        numbers(keel_json_get(row, "sd"), sd);
+        const size_t n_at = golden_numbers(keel_json_get(row, "at"), at) / dims;
+        golden_numbers(keel_json_get(row, "mean"), mean);
+        golden_numbers(keel_json_get(row, "sd"), sd);
         for (size_t i = 0; i < n_at; ++i) {
             double m, s;
             keel_gp_predict(&gp, at + i * dims, &m, &s);
@@ -73,21 +54,18 @@ static void a_process_is_that_of_scikit_learn(void **state) {
         }
         keel_gp_close(&gp);
     }
-    cJSON_Delete(json);
 }
 
 static void an_improvement_is_what_integration_says(void **state) {
     (void)state;
-    cJSON *json = golden();
     const cJSON *row;
-    cJSON_ArrayForEach (row, keel_json_get(json, "improvements")) {
+    cJSON_ArrayForEach (row, keel_json_get(golden, "improvements")) {
         const double mean = number(row, "mean"), sd = number(row, "sd"), best = number(row, "best");
         assert_within(keel_log_improvement(mean, sd, best), number(row, "log_improvement"), 1e-9);
         assert_within(keel_log_feasible(mean, sd, best), number(row, "log_feasible"), 1e-9);
     }
     assert_true(isinf(keel_log_improvement(1, 0, 2)) && isinf(keel_log_feasible(1, 0, 2)));
     assert_within(keel_log_improvement(3, 0, 2), 0.0, 0);
-    cJSON_Delete(json);
 }
 
 /* ---- processes ---- */
@@ -510,5 +488,5 @@ int main(void) {
         cmocka_unit_test(bayes_keeps_what_it_expects_most_of),
         cmocka_unit_test(a_deeper_cliff_changes_nothing),
     };
-    return cmocka_run_group_tests_name("search", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("search", tests, golden_load, golden_drop);
 }

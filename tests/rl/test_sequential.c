@@ -9,11 +9,11 @@
 #include <cmocka.h>
 #include <math.h>
 
-#include "core/json.h"
+#define GOLDEN_FILE "sequential.json"
+#include "golden.h"
+
 #include "core/pcg.h"
 #include "rl/judge/sequential.h"
-
-static cJSON *golden;
 
 static void near(double got, double expected, double tolerance) {
     if (!(fabs(got - expected) <= tolerance * (1 + fabs(expected))))
@@ -26,13 +26,6 @@ static double number(const cJSON *of, const char *key) {
 
 static double in(const cJSON *row, int i) {
     return cJSON_GetNumberValue(cJSON_GetArrayItem(keel_json_get(row, "in"), i));
-}
-
-static size_t numbers(const cJSON *list, double *out) {
-    const int n = cJSON_GetArraySize(list);
-    for (int i = 0; i < n; i++) out[i] = cJSON_GetNumberValue(cJSON_GetArrayItem(list, i));
-    assert_true(n > 0);
-    return (size_t)n;
 }
 
 static void numbers_are_those_of_the_reference(void **state) {
@@ -60,8 +53,8 @@ static void numbers_are_those_of_the_script(void **state) {
         near(keel_chi_squared_tail(in(row, 0), (size_t)in(row, 1)), number(row, "out"), 1e-12), seen++;
     cJSON_ArrayForEach (row, keel_json_get(golden, "sample_ratio")) {
         double counts[8], expected[8];
-        const size_t n = numbers(keel_json_get(row, "counts"), counts);
-        numbers(keel_json_get(row, "expected"), expected);
+        const size_t n = golden_numbers(keel_json_get(row, "counts"), counts);
+        golden_numbers(keel_json_get(row, "expected"), expected);
         near(keel_sample_ratio(counts, expected, n), number(row, "out"), 1e-12);
         seen++;
     }
@@ -74,9 +67,10 @@ static void bernsteins_limits_are_those_of_the_script(void **state) {
     int checked = 0;
     cJSON_ArrayForEach (row, keel_json_get(golden, "bernstein")) {
         double x[1000], at[8], low[8], high[8];
-        const size_t n = numbers(keel_json_get(row, "x"), x), k = numbers(keel_json_get(row, "at"), at);
-        numbers(keel_json_get(row, "low"), low);
-        numbers(keel_json_get(row, "high"), high);
+        const size_t n = golden_numbers(keel_json_get(row, "x"), x),
+                     k = golden_numbers(keel_json_get(row, "at"), at);
+        golden_numbers(keel_json_get(row, "low"), low);
+        golden_numbers(keel_json_get(row, "high"), high);
         keel_bernstein_pair limits;
         keel_bernstein_pair_begin(&limits, number(row, "alpha"));
         for (size_t i = 0; i < n; i++) {
@@ -102,7 +96,7 @@ static void totals_are_those_of_the_script(void **state) {
     double difference, variance;
     cJSON_ArrayForEach (row, keel_json_get(of, "rows")) {
         double v[6];
-        numbers(row, v);
+        golden_numbers(row, v);
         strata[n++] = (keel_stratum){v[0], v[1], v[2], v[3], v[4], v[5]};
     }
     assert_true(keel_post_stratified(strata, n, &difference, &variance));
@@ -127,7 +121,7 @@ static void rejections_are_those_of_the_script(void **state) {
         bool rejected[64];
         size_t some = 0;
         const cJSON *of = keel_json_get(golden, groups[way]);
-        const size_t n = numbers(keel_json_get(of, values[way]), value);
+        const size_t n = golden_numbers(keel_json_get(of, values[way]), value);
         (way ? keel_e_benjamini_hochberg : keel_benjamini_hochberg)(value, n, .05, rejected);
         for (size_t i = 0; i < n; i++) {
             assert_int_equal(rejected[i],
@@ -167,18 +161,6 @@ static void bernsteins_limits_hold_at_all_times(void **state) {
     }
 }
 
-static int load(void **state) {
-    keel_err err;
-    (void)state;
-    return keel_json_parse_file(KEEL_SOURCE_DIR "/tests/rl/golden/sequential.json", &golden, &err) != KEEL_OK;
-}
-
-static int unload(void **state) {
-    (void)state;
-    cJSON_Delete(golden);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_those_of_the_reference),
@@ -189,5 +171,5 @@ int main(void) {
         cmocka_unit_test(what_was_not_to_be_assigned_is_a_wrong_ratio),
         cmocka_unit_test(bernsteins_limits_hold_at_all_times),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, golden_load, golden_drop);
 }
