@@ -18,7 +18,8 @@ mkdir -p "$1"
 out=$(cd "$1" && pwd)
 cd "$here"
 git diff --quiet HEAD || echo "release.sh: what is not committed is left out" >&2
-version=$(dpkg-parsechangelog -S Version)
+commit=$(git rev-parse HEAD)
+version=$(dpkg-parsechangelog -S Version) processor=$(dpkg --print-architecture)
 
 say() { echo "---- $*"; }
 
@@ -32,7 +33,7 @@ inside() {
 # debian FOLDER VARIANT: a Debian 12 there, which has what every process expects.
 debian() {
     [ -d "$1" ] || mmdebstrap --quiet --variant="$2" --include=ca-certificates bookworm "$1"
-    mount --bind /dev "$1/dev"
+    mount --rbind /dev "$1/dev"
     mount -t proc proc "$1/proc"
     cp /etc/resolv.conf "$1/etc/resolv.conf"
 }
@@ -44,27 +45,27 @@ build() {
     say "build $name"
     rm -rf "$out/build$place" "${out:?}/$name"
     mkdir -p "$out/build$place/keel" "$out/$name"
-    git archive HEAD | tar -x -C "$out/build$place/keel"
+    git archive "$commit" | tar -x -C "$out/build$place/keel"
     inside "$out/build" sh -c 'umask "$1"; cd "$2/keel"; shift 2; exec env "$@" dpkg-buildpackage -us -uc' sh "$mask" "$place" "$@" >"$out/$name.log" 2>&1 || {
         tail -n 40 "$out/$name.log"
         exit 1
     }
-    mv "$out/build$place"/keel_* "$out/build$place"/libkeel* "$out/$name"
+    find "$out/build$place" -maxdepth 1 -type f -exec mv {} "$out/$name" ';'
 }
 
 experiments/install.sh debian/packages.txt
-say "keel $version, $(git describe --always --tags)"
+say "keel $version, $(git describe --always --tags "$commit")"
 debian "$out/build" buildd
 rm -rf "$out/build/srv/keel"
 mkdir -p "$out/build/srv/keel"
-git archive HEAD debian | tar -x -C "$out/build/srv/keel"
+git archive "$commit" debian | tar -x -C "$out/build/srv/keel"
 inside "$out/build" sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends faketime locales-all && cd /srv/keel && apt-get build-dep -y -qq --no-install-recommends ./' >"$out/build.log" 2>&1 || {
     tail -n 20 "$out/build.log"
     exit 1
 }
 # Another folder, time, zone, language, home, number of processes, rights of new files; with and without tests.
 build one /srv/one 022 DEB_BUILD_OPTIONS="parallel=$(nproc)"
-build other /var/tmp/an/other/place 002 DEB_BUILD_OPTIONS="nocheck parallel=1" LC_ALL=tr_TR.UTF-8 TZ=Pacific/Kiritimati HOME=/nonexistent \
+build other /var/tmp/an/other/place 002 DEB_BUILD_OPTIONS="nocheck parallel=$(($(nproc) + 1))" LC_ALL=tr_TR.UTF-8 TZ=Pacific/Kiritimati HOME=/nonexistent \
     faketime -f +400d
 
 say "the same bytes"
@@ -73,13 +74,13 @@ say "the same bytes"
 
 say "lintian"
 lintian --version
-lintian --allow-root --fail-on error,warning "$out/one/keel_${version}_$(dpkg --print-architecture).changes"
+lintian --allow-root --fail-on error,warning "$out/one/keel_${version}_$processor.changes"
 
 say "debian/tests on the installed packages"
 rm -rf "$out/tests"
 debian "$out/installed" apt
 code=0
-autopkgtest --output-dir "$out/tests" "$out/one/keel_${version}_$(dpkg --print-architecture).changes" -- chroot "$out/installed" >"$out/tests.log" 2>&1 || code=$?
+autopkgtest --output-dir "$out/tests" "$out/one/keel_${version}_$processor.changes" -- chroot "$out/installed" >"$out/tests.log" 2>&1 || code=$?
 cat "$out/tests/summary"
 [ $code = 0 ] || exit $code
 
@@ -92,6 +93,7 @@ done
 if [ -n "${KEEL_CASES:-}" ]; then
     say "cases"
     keep cases "$KEEL_CASES"
+    inside "$out/installed" apt-get install -y -qq --no-install-recommends python3 sqlite3 >/dev/null 2>&1 # which cases may use
     inside "$out/installed" bash /srv/cases/run.sh /usr/bin/keel >"$out/cases.txt" 2>&1
     grep -c '^==' "$out/cases.txt"
 fi
