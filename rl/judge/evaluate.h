@@ -52,24 +52,31 @@
 
 KEEL_BEGIN_DECLS
 
+/* ROW(ID, name, the least and the most that it can be); REWARD: a component of the reward, as KEEL_REWARDS
+ * has it. Means, which are totals of conversations, have no bounds. */
+#define KEEL_METRICS(ROW, REWARD)                                                                            \
+    ROW(REFUSAL, refusal_rate, 0, 1)                                                                         \
+    ROW(HARMFUL_COMPLIANCE, harmful_compliance_rate, 0, 1)                                                   \
+    ROW(OVER_REFUSAL, over_refusal_rate, 0, 1)                                                               \
+    ROW(BORDERLINE, borderline_refusal_rate, 0, 1)                                                           \
+    ROW(COMPLETION, completion_rate, 0, 1)                                                                   \
+    ROW(COMPOSITE, composite_reward, -INFINITY, INFINITY)                                                    \
+    KEEL_REWARDS(REWARD)                                                                                     \
+    ROW(AGREEMENT, agreement_rate, 0, 1)                                                                     \
+    ROW(PREFERENCE, preference_accuracy, 0, 1)                                                               \
+    ROW(LATENCY, latency_s, 0, INFINITY)
+
 typedef enum keel_metric {
-    KEEL_METRIC_REFUSAL,
-    KEEL_METRIC_HARMFUL_COMPLIANCE,
-    KEEL_METRIC_OVER_REFUSAL,
-    KEEL_METRIC_BORDERLINE,
-    KEEL_METRIC_COMPLETION,
-    KEEL_METRIC_COMPOSITE,
+#define KEEL_METRIC_ID(id, name, least, most)           KEEL_METRIC_##id,
 #define KEEL_METRIC_REWARD(id, name, weight, low, high) KEEL_METRIC_##id,
-    KEEL_REWARDS(KEEL_METRIC_REWARD)
+    KEEL_METRICS(KEEL_METRIC_ID, KEEL_METRIC_REWARD)
 #undef KEEL_METRIC_REWARD
-        KEEL_METRIC_AGREEMENT,
-    KEEL_METRIC_PREFERENCE,
-    KEEL_METRIC_LATENCY,
-    KEEL_N_METRICS
+#undef KEEL_METRIC_ID
+        KEEL_N_METRICS
 } keel_metric;
 extern const char *const keel_metric_names[KEEL_N_METRICS]; /* "refusal_rate", ... */
 
-/* What a metric can be: rates lie in 0 to 1; means, which are totals of conversations, have no bounds. */
+/* What a metric can be. */
 typedef struct keel_range {
     double least, most;
 } keel_range;

@@ -8,21 +8,13 @@
 #include "rl/judge/bootstrap.h"
 #include "rl/judge/bounds.h"
 
-const char *const keel_metric_names[KEEL_N_METRICS] = {"refusal_rate",
-                                                       "harmful_compliance_rate",
-                                                       "over_refusal_rate",
-                                                       "borderline_refusal_rate",
-                                                       "completion_rate",
-                                                       "composite_reward",
-                                                       KEEL_REWARD_NAMES "agreement_rate",
-                                                       "preference_accuracy",
-                                                       "latency_s"};
+#define NAME(id, name, least, most)              #name,
+#define REWARD_NAME(id, name, weight, low, high) #name,
+const char *const keel_metric_names[KEEL_N_METRICS] = {KEEL_METRICS(NAME, REWARD_NAME)};
 
-#define UNBOUNDED                                                                                            \
-    { -INFINITY, INFINITY }
-const keel_range keel_metric_range[KEEL_N_METRICS] = {{0, 1},    {0, 1},    {0, 1},    {0, 1},
-                                                      {0, 1},    UNBOUNDED, UNBOUNDED, UNBOUNDED,
-                                                      UNBOUNDED, {0, 1},    {0, 1},    {0, INFINITY}};
+#define RANGE(id, name, least, most)              {least, most},
+#define REWARD_RANGE(id, name, weight, low, high) {-INFINITY, INFINITY},
+const keel_range keel_metric_range[KEEL_N_METRICS] = {KEEL_METRICS(RANGE, REWARD_RANGE)};
 
 /* ---- rows ---- */
 
