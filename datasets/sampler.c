@@ -357,11 +357,18 @@ static keel_status copy_config(keel_sampler *sampler, const keel_sampler_config 
     return KEEL_OK;
 }
 
+/* Zeroed room that lives as long as the sampler. */
+static void *take(keel_sampler *sampler, size_t count, size_t size, bool *whole) {
+    void *made = keel_arena_calloc(&sampler->arena, count, size);
+    *whole = *whole && made;
+    return made;
+}
+
 /* Room for the largest batch there can be: no draw allocates. */
 static keel_status make_room(keel_sampler *sampler, keel_err *err) {
-    keel_arena *arena = &sampler->arena;
     size_t n = sampler->config.batch, rows = 0, floats = 0, priors = n * sampler->n_actions;
     size_t states = n * sampler->config.state_dim;
+    bool whole = true;
     if (ragged(sampler)) {
         size_t most = sampler->summary.largest_set + keel__others_most(&sampler->config);
         if (!keel_size_mul(n, most, &rows) || rows > INT32_MAX ||
@@ -369,39 +376,30 @@ static keel_status make_room(keel_sampler *sampler, keel_err *err) {
             return keel_fail(err, KEEL_E_INVALID, "batch", "%zu sets of up to %zu candidates are too many", n,
                              most);
         priors = rows;
-        sampler->room.own = keel_arena_calloc(arena, n, sizeof(int32_t));
-        sampler->room.log_weight = keel_arena_calloc(arena, rows, sizeof(float));
-        sampler->room.candidates = keel_arena_calloc(arena, floats, sizeof(float));
-        sampler->room.next_candidates = keel_arena_calloc(arena, floats, sizeof(float));
-        sampler->room.offsets = keel_arena_calloc(arena, n + 1, sizeof(int32_t));
-        sampler->room.next_offsets = keel_arena_calloc(arena, n + 1, sizeof(int32_t));
-        if (!sampler->room.candidates || !sampler->room.next_candidates || !sampler->room.offsets ||
-            !sampler->room.next_offsets || !sampler->room.own || !sampler->room.log_weight)
-            return keel_nomem(err, sampler->store->path);
+        sampler->room.own = take(sampler, n, sizeof(int32_t), &whole);
+        sampler->room.log_weight = take(sampler, rows, sizeof(float), &whole);
+        sampler->room.candidates = take(sampler, floats, sizeof(float), &whole);
+        sampler->room.next_candidates = take(sampler, floats, sizeof(float), &whole);
+        sampler->room.offsets = take(sampler, n + 1, sizeof(int32_t), &whole);
+        sampler->room.next_offsets = take(sampler, n + 1, sizeof(int32_t), &whole);
     }
-    sampler->room.state = keel_arena_calloc(arena, states, sizeof(float));
-    sampler->room.next_state = keel_arena_calloc(arena, states, sizeof(float));
-    sampler->room.log_prior = keel_arena_calloc(arena, priors, sizeof(float));
-    sampler->room.next_log_prior = keel_arena_calloc(arena, priors, sizeof(float));
-    sampler->room.action = keel_arena_calloc(arena, n, sizeof(int32_t));
-    sampler->room.reward = keel_arena_calloc(arena, n * KEEL_N_REWARDS, sizeof(float));
-    sampler->room.present = keel_arena_calloc(arena, n, KEEL_N_REWARDS);
-    sampler->room.bootstrap = keel_arena_calloc(arena, n, sizeof(float));
-    sampler->room.usable = keel_arena_calloc(arena, n, 1);
-    sampler->room.ended = keel_arena_calloc(arena, n, 1);
-    sampler->room.returns = keel_arena_calloc(arena, n * KEEL_N_REWARDS, sizeof(float));
-    sampler->room.rule_reward = keel_arena_calloc(arena, priors * KEEL_N_REWARDS, sizeof(float));
-    sampler->room.rule_present = keel_arena_calloc(arena, priors * KEEL_N_REWARDS, 1);
-    sampler->room.declines = keel_arena_calloc(arena, priors, 1);
-    sampler->chosen = keel_arena_calloc(arena, n, sizeof *sampler->chosen);
-    sampler->ordinals = keel_arena_calloc(arena, n, sizeof *sampler->ordinals);
-    if (!sampler->in_memory) sampler->views = keel_arena_calloc(arena, 2 * n, sizeof *sampler->views);
-    bool whole = sampler->room.state && sampler->room.next_state && sampler->room.log_prior &&
-                 sampler->room.next_log_prior && sampler->room.action && sampler->room.reward &&
-                 sampler->room.present && sampler->room.bootstrap && sampler->room.usable &&
-                 sampler->room.ended && sampler->room.returns && sampler->room.rule_reward &&
-                 sampler->room.rule_present && sampler->room.declines && sampler->chosen &&
-                 sampler->ordinals && sampler->views;
+    sampler->room.state = take(sampler, states, sizeof(float), &whole);
+    sampler->room.next_state = take(sampler, states, sizeof(float), &whole);
+    sampler->room.log_prior = take(sampler, priors, sizeof(float), &whole);
+    sampler->room.next_log_prior = take(sampler, priors, sizeof(float), &whole);
+    sampler->room.action = take(sampler, n, sizeof(int32_t), &whole);
+    sampler->room.reward = take(sampler, n * KEEL_N_REWARDS, sizeof(float), &whole);
+    sampler->room.present = take(sampler, n, KEEL_N_REWARDS, &whole);
+    sampler->room.bootstrap = take(sampler, n, sizeof(float), &whole);
+    sampler->room.usable = take(sampler, n, 1, &whole);
+    sampler->room.ended = take(sampler, n, 1, &whole);
+    sampler->room.returns = take(sampler, n * KEEL_N_REWARDS, sizeof(float), &whole);
+    sampler->room.rule_reward = take(sampler, priors * KEEL_N_REWARDS, sizeof(float), &whole);
+    sampler->room.rule_present = take(sampler, priors * KEEL_N_REWARDS, 1, &whole);
+    sampler->room.declines = take(sampler, priors, 1, &whole);
+    sampler->chosen = take(sampler, n, sizeof *sampler->chosen, &whole);
+    sampler->ordinals = take(sampler, n, sizeof *sampler->ordinals, &whole);
+    if (!sampler->in_memory) sampler->views = take(sampler, 2 * n, sizeof *sampler->views, &whole);
     return whole ? KEEL_OK : keel_nomem(err, sampler->store->path);
 }
 

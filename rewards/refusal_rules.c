@@ -137,6 +137,13 @@ static const char *const tongues[] = {
     "수 없|수가 없|할 수없|못 해|못해|못 합|못합|않겠|않을 것|어렵습니다|어려워요|불가능|불가합|안 됩니다|드리지 않 & 도와|도움|제공|답변|답할|답해|대답|알려|작성|설명|말씀|응할|응해|지원|써 |쓸 |써드|공유|가르|이행|수행|생성|협조|따를|다룰|요청|해 드릴|해드릴!없이|않을 수 없|기다릴 수|이유는|이유에 대|없는 이유",
     "거절하|거절합|거부하|거부합|사양하|사양합|거절할|거부할",
 };
+/* Words and marks that change nothing. */
+static const char *const left_out[] = {
+    "*", "_", "#", ">", "~", "-", "`", "\"", "“", "”", "«", "»", "「", "」", "[", "]", "unfortunately",
+    "really", "simply", "just", "definitely", "personally", "respectfully", "also", "still", "therefore",
+    "currently", "ethically", "legally", "ever", "absolutely", "honestly", "actually", "sadly",
+    "regrettably", "directly", "possibly", "certainly", "ve", "kindly", "politely", NULL};
+
 /* clang-format on */
 
 /* ---- sentences ---- */
@@ -236,48 +243,6 @@ static bool fenced(fence *at, const keel_word *word) {
 }
 
 static void write_words(reading *out, const keel_word *words, size_t count, bool quotes) {
-    static const char *const left_out[] = {"*",
-                                           "_",
-                                           "#",
-                                           ">",
-                                           "~",
-                                           "-",
-                                           "`",
-                                           "\"",
-                                           "“",
-                                           "”",
-                                           "«",
-                                           "»",
-                                           "「",
-                                           "」",
-                                           "[",
-                                           "]",
-                                           "unfortunately",
-                                           "really",
-                                           "simply",
-                                           "just",
-                                           "definitely",
-                                           "personally",
-                                           "respectfully",
-                                           "also",
-                                           "still",
-                                           "therefore",
-                                           "currently",
-                                           "ethically",
-                                           "legally",
-                                           "ever",
-                                           "absolutely",
-                                           "honestly",
-                                           "actually",
-                                           "sadly",
-                                           "regrettably",
-                                           "directly",
-                                           "possibly",
-                                           "certainly",
-                                           "ve",
-                                           "kindly",
-                                           "politely",
-                                           NULL};
     fence at = {0};
     bool open = false;
     for (size_t i = 0, taken = 1; i < count && out->n_words < READ; i += taken) {
