@@ -138,8 +138,6 @@ static keel_status list_path(file_list *list, const char *path, keel_err *err) {
 typedef struct import {
     keel_store *store;
     keel_import_options options;
-    keel_import_each *each;
-    void *user;
     keel_import_report *report;
     keel_reader *reader;      /* prefetching; NULL before the first file is open */
     const char *const *paths; /* [count] */
@@ -250,14 +248,14 @@ static keel_status add_one(import *in, const keel_read *read, keel_err *err) {
     report->candidates += more.candidates;
     report->unchanged += added == KEEL_ADDED_NOTHING;
     report->extended += added == KEEL_ADDED_MORE;
-    const bool seen = added == KEEL_ADDED_NEW && !read->merge && in->each;
+    const bool seen = added == KEEL_ADDED_NEW && !read->merge && in->options.each;
     report->unseen += added != KEEL_ADDED_NOTHING && !seen;
     const keel_added how = added == KEEL_ADDED_NEW && !seen ? KEEL_ADDED_MORE : added;
     if (in->options.came) KEEL_TRY(in->options.came(in->options.came_user, conversation->id, how, err));
     if (added != KEEL_ADDED_NEW) return KEEL_OK;
     report->conversations++;
     report->completed += conversation->completed == KEEL_YES;
-    return seen ? in->each(in->user, conversation, err) : KEEL_OK;
+    return seen ? in->options.each(in->options.each_user, conversation, err) : KEEL_OK;
 }
 
 /* file: its number. */
@@ -348,9 +346,8 @@ static keel_status add_message(import *in, keel_reader *reader, keel_err *err) {
 }
 
 keel_status keel_import_message(keel_store *store, const keel_import_options *options, keel_source *source,
-                                keel_import_each *each, void *user, keel_import_report *report,
-                                keel_err *err) {
-import in = {.store = store, .options = * options, .each = each, .user = user, .report = report };
+                                keel_import_report *report, keel_err *err) {
+import in = {.store = store, .options = * options, .report = report };
     keel_reader *reader = NULL;
     keel_err bad = {0};
     const keel_status opened = open_reader(&in, source, &reader, &bad);
@@ -383,10 +380,9 @@ static keel_status import_files(import *in, keel_err *err) {
     return status;
 }
 
-keel_status keel_import_with(keel_store *store, const keel_import_options *options, const char *const *paths,
-                             size_t count, keel_import_each *each, void *user, keel_import_report *report,
-                             keel_err *err) {
-import in = {.store = store, .each = each, .user = user, .report = report };
+keel_status keel_import(keel_store *store, const keel_import_options *options, const char *const *paths,
+                        size_t count, keel_import_report *report, keel_err *err) {
+import in = {.store = store, .report = report };
     if (options) in.options = *options;
     file_list list = {.format = in.options.format};
     keel_status status = KEEL_OK;
@@ -405,19 +401,12 @@ import in = {.store = store, .each = each, .user = user, .report = report };
     return status;
 }
 
-keel_status keel_import(keel_store *store, const keel_format *format, const char *split,
-                        const char *const *paths, size_t count, keel_import_each *each, void *user,
-                        keel_import_report *report, keel_err *err) {
-    const keel_import_options options = {.format = format, .split = split};
-    return keel_import_with(store, &options, paths, count, each, user, report, err);
-}
-
-keel_status keel_import_source(keel_store *store, const keel_format *format, const char *split,
-                               keel_source *source, keel_import_each *each, void *user,
+keel_status keel_import_source(keel_store *store, const keel_import_options *options, keel_source *source,
                                keel_import_report *report, keel_err *err) {
-import in = {.store = store, .options = {.format = format, .split = split }, .each = each, .user = user, .report = report };
+import in = {.store = store, .report = report };
+    if (options) in.options = *options;
     *report = (keel_import_report){0};
-    keel_status status = split ? keel_split_check_name(split, "split", err) : KEEL_OK;
+    keel_status status = in.options.split ? keel_split_check_name(in.options.split, "split", err) : KEEL_OK;
     if (status != KEEL_OK) {
         keel_source_close(source);
         return status;

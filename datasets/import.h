@@ -44,13 +44,16 @@ typedef void keel_import_bad(void *user, const keel_err *bad);
 
 typedef struct keel_import_options {
     const keel_format *format; /* NULL: the one that the content of each file looks like */
-    const char *split;         /* NULL: as the log says, else by group */
-    const char *source;        /* instead of the format's name: ids are unique within it; NULL: as it is */
+    const char *split;  /* NULL: as the log says (the `split` key of chat, the folder's name of sgd), else
+                           by group */
+    const char *source; /* instead of the format's name: ids are unique within it; NULL: as it is */
     const char
         *columns;     /* "prompt=COLUMN,response=COLUMN,...": where rows keep what (row.h); NULL: by name */
     int64_t skip_bad; /* how many conversations, over all files, may be bad: unreadable, or contradicting
                          the store. They are passed over and counted; one more fails its file */
     double near; /* conversations whose prompts are as similar as this get one group (dedupe.h); 0: none do */
+    keel_import_each *each; /* may be NULL */
+    void *each_user;
     keel_import_bad *bad; /* may be NULL */
     void *bad_user;
     keel_import_came *came; /* may be NULL */
@@ -59,27 +62,18 @@ typedef struct keel_import_options {
 
 /* KEEL_E_USAGE, with the fields there are, for what is not "FIELD=COLUMN,..."; NULL is right. */
 keel_status keel_import_check_columns(const char *columns, keel_err *err);
-/* As keel_import, with options; NULL: the defaults. */
-keel_status keel_import_with(keel_store *store, const keel_import_options *options, const char *const *paths,
-                             size_t count, keel_import_each *each, void *user, keel_import_report *report,
-                             keel_err *err);
-/* format: NULL for the one that the content of each file looks like. split: NULL for the log's own (the
- * `split` key of chat, the folder's name of sgd), else by group. A path may be a folder: it stands for the
- * files in it and below whose names are of the format, or of any format, sorted. "-" is standard input. each
- * may be NULL. */
-keel_status keel_import(keel_store *store, const keel_format *format, const char *split,
-                        const char *const *paths, size_t count, keel_import_each *each, void *user,
-                        keel_import_report *report, keel_err *err);
+/* options NULL: the defaults. A path may be a folder: it stands for the files in it and below whose names are
+ * of the format, or of any format, sorted. "-" is standard input. */
+keel_status keel_import(keel_store *store, const keel_import_options *options, const char *const *paths,
+                        size_t count, keel_import_report *report, keel_err *err);
 /* The same of one source, such as a buffer in memory. Takes the source over, also if it fails. */
-keel_status keel_import_source(keel_store *store, const keel_format *format, const char *split,
-                               keel_source *source, keel_import_each *each, void *user,
+keel_status keel_import_source(keel_store *store, const keel_import_options *options, keel_source *source,
                                keel_import_report *report, keel_err *err);
 /* The same of one message of a stream, inside the caller's transaction: it is not noted among the imports,
  * splits stay provisional (keel_stratify), and the report is added to. After an error the caller rolls back.
  * Takes the source over, also if it fails. */
 keel_status keel_import_message(keel_store *store, const keel_import_options *options, keel_source *source,
-                                keel_import_each *each, void *user, keel_import_report *report,
-                                keel_err *err);
+                                keel_import_report *report, keel_err *err);
 
 KEEL_END_DECLS
 

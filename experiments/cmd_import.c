@@ -100,14 +100,16 @@ static keel_status settle(keel_cli *cli, keel_store *store, const keel_import_re
     return status;
 }
 
-static keel_status import_into(keel_cli *cli, keel_store *store, const keel_import_options *options,
+static keel_status import_into(keel_cli *cli, keel_store *store, keel_import_options *options,
                                const char *const *paths, size_t count, keel_err *err) {
     keel_import_report report = {0};
     int64_t missing = 0, last = 0;
     KEEL_TRY(keel_derive_state(store, &missing, &last, err));
     deriving to = {.store = store};
     KEEL_TRY(keel_derive_rewards(store, &to.config, err));
-    keel_status status = keel_import_with(store, options, paths, count, derive_one, &to, &report, err);
+    options->each = derive_one;
+    options->each_user = &to;
+    keel_status status = keel_import(store, options, paths, count, &report, err);
     keel_arena_free(&to.arena);
     KEEL_TRY(status);
     cli->result = cJSON_CreateObject();

@@ -7,7 +7,7 @@
 
 static keel_status prepare(keel_store *store, const char *log, keel_reward_config *rewards, keel_err *err) {
     keel_import_report report;
-    KEEL_TRY(keel_import(store, NULL, NULL, &log, 1, NULL, NULL, &report, err));
+    KEEL_TRY(keel_import(store, NULL, &log, 1, &report, err));
     KEEL_TRY(keel_store_begin(store, err));
     keel_status status = keel_derive_settle_rewards(store, rewards, err);
     if (status == KEEL_OK) status = keel_derive(store, NULL, rewards, 0, NULL, err);

@@ -129,7 +129,7 @@ static keel_status add_message(keel_consume *c, const keel_stream_message *messa
     snprintf(name, sizeof name, "%.249s/%d/%lld", c->topic, (int)message->partition,
              (long long)message->offset);
     KEEL_TRY(keel_source_open_memory(&source, name, message->value, message->value_length, err));
-    KEEL_TRY(keel_import_message(c->store, &c->options, source, derive_new, c, &c->report, err));
+    KEEL_TRY(keel_import_message(c->store, &c->options, source, &c->report, err));
     if (c->status != KEEL_OK && err) *err = c->err;
     return c->status;
 }
@@ -197,7 +197,8 @@ static keel_status transact(keel_consume *c, const keel_stream_message *messages
     c->status = KEEL_OK;
     c->options.bad = note_bad;
     c->options.came = note_conversation;
-    c->options.bad_user = c->options.came_user = c;
+    c->options.each = derive_new;
+    c->options.each_user = c->options.bad_user = c->options.came_user = c;
     *added = 0;
     KEEL_TRY(keel_store_begin(c->store, err));
     keel_status status = add_messages(c, messages, n, added, next, err);

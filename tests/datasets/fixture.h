@@ -64,7 +64,7 @@ static inline const char *put(const char *name, const char *text) {
 static inline keel_status import_as(const char *format, const char *split, const char *path) {
     const keel_format *row = NULL;
     if (format) assert_ok(keel_formats_find(format, &row, &err));
-    return keel_import(store, row, split, &path, 1, NULL, NULL, &report, &err);
+    return keel_import(store, &(keel_import_options){.format = row, .split = split}, &path, 1, &report, &err);
 }
 
 /* What the formats counted under this name; -1 if nothing is counted under it. */

@@ -97,7 +97,7 @@ static void import_in_order(const file files[3], const int order[3], bool at_onc
     char before[65], after[65];
     for (int i = 0; i < 3; i++) paths[i] = write_file(&files[order[i]], order[i]);
     for (int i = 0; i < (at_once ? 1 : 3); i++)
-        assert_ok(keel_import(store, NULL, NULL, paths + i, at_once ? 3 : 1, NULL, NULL, &report, &err));
+        assert_ok(keel_import(store, NULL, paths + i, at_once ? 3 : 1, &report, &err));
     assert_ok(keel_store_content_hash(store, NULL, before, &err));
     keel_buf again = {0}; /* the same, as another file */
     const bool table = files == of_csv;

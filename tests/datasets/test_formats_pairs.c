@@ -356,7 +356,7 @@ static void prompts_may_stand_in_a_file_beside(void **state) {
 
 static keel_status import_columns(const char *columns, const char *path) {
     const keel_import_options options = {.columns = columns};
-    return keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err);
+    return keel_import(store, &options, &path, 1, &report, &err);
 }
 
 static void columns_may_be_named(void **state) {

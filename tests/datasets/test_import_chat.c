@@ -338,11 +338,13 @@ static void a_bad_file_leaves_the_good_ones_before_it(void **state) {
     (void)state;
     const char *paths[] = {put("a.jsonl", "{\"id\":\"a\",\"messages\":[" USER "]}\n"),
                            put("b.jsonl", "{\"id\":\"b\",\"messages\":[" USER "]}\n{"), in("missing.jsonl")};
-    assert_int_equal(keel_import(store, keel_formats, NULL, paths, 3, NULL, NULL, &report, &err),
-                     KEEL_E_NOT_FOUND);
+    assert_int_equal(
+        keel_import(store, &(keel_import_options){.format = keel_formats}, paths, 3, &report, &err),
+        KEEL_E_NOT_FOUND);
     assert_int_equal(report.conversations, 0); /* a missing path is seen before anything is read */
-    assert_int_equal(keel_import(store, keel_formats, NULL, paths, 2, NULL, NULL, &report, &err),
-                     KEEL_E_PARSE);
+    assert_int_equal(
+        keel_import(store, &(keel_import_options){.format = keel_formats}, paths, 2, &report, &err),
+        KEEL_E_PARSE);
     assert_int_equal(report.files, 1);
     assert_int_equal(report.conversations, 1);
     get("a");

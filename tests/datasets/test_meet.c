@@ -135,7 +135,7 @@ static void logs_whose_ids_collide_are_kept_apart(void **state) {
     const keel_import_options options = {.source = "b"};
     import_chat(TALK("", USER));
     for (int again = 0; again < 2; again++) {
-        assert_ok(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err));
+        assert_ok(keel_import(store, &options, &path, 1, &report, &err));
         assert_int_equal(report.conversations, !again);
         assert_int_equal(report.files_known, again);
     }
@@ -156,13 +156,13 @@ static void bad_lines_are_passed_over_up_to_a_number(void **state) {
             TALK("", USER) "{\"x\":NaN}\n" TALK("", SAYS("")) "{\"id\":\"d\",\"messages\":[" USER "]}\n");
     for (options.skip_bad = 0; options.skip_bad < 2; options.skip_bad++) {
         noted = 0;
-        assert_int_not_equal(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err), KEEL_OK);
+        assert_int_not_equal(keel_import(store, &options, &path, 1, &report, &err), KEEL_OK);
         contains(err.where, options.skip_bad ? "bad.jsonl:3" : "bad.jsonl:2");
         assert_int_equal(noted, options.skip_bad);
         assert_int_equal(count("SELECT count(*) FROM conversations"), 0);
     }
     noted = 0;
-    assert_ok(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err));
+    assert_ok(keel_import(store, &options, &path, 1, &report, &err));
     assert_int_equal(report.skipped, 2);
     assert_int_equal(noted, 2);
     assert_int_equal(report.conversations, 2);
@@ -173,9 +173,9 @@ static void an_array_that_breaks_off_ends_whatever_is_passed_over(void **state) 
     const keel_import_options options = {.skip_bad = 1000};
     const char *path =
         put("bad.json", "[{\"id\":1,\"messages\":0},{\"id\":\"d\",\"messages\":[" USER "]},{\"id\":");
-    assert_int_equal(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err), KEEL_E_PARSE);
+    assert_int_equal(keel_import(store, &options, &path, 1, &report, &err), KEEL_E_PARSE);
     path = put("good.json", "[{\"id\":1,\"messages\":0},{\"id\":\"d\",\"messages\":[" USER "]}]");
-    assert_ok(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err));
+    assert_ok(keel_import(store, &options, &path, 1, &report, &err));
     assert_int_equal(report.skipped, 1);
     assert_int_equal(report.conversations, 1);
 }
@@ -214,7 +214,7 @@ static void prompts_of_two_sources_are_one_group(void **state) {
         strcat(other, line);
     }
     const char *paths[] = {put("a.jsonl", log), put("b.jsonl", other)};
-    assert_ok(keel_import(store, NULL, NULL, paths, 2, NULL, NULL, &report, &err));
+    assert_ok(keel_import(store, NULL, paths, 2, &report, &err));
     assert_int_equal(report.conversations, 2 * N);
     assert_int_equal(
         count("SELECT count(*) FROM (SELECT group_name FROM conversations GROUP BY group_name "
@@ -228,7 +228,7 @@ static void prompts_of_two_sources_are_one_group(void **state) {
     const keel_import_options later = {.source = "later"}; /* what is settled decides */
     assert_int_equal(rename(paths[0], in("c.jsonl")), 0);
     const char *path = in("c.jsonl");
-    assert_ok(keel_import_with(store, &later, &path, 1, NULL, NULL, &report, &err));
+    assert_ok(keel_import(store, &later, &path, 1, &report, &err));
     assert_int_equal(report.conversations, N);
     assert_ok(keel_dedupe_stats(store, 0, &found, &err));
     assert_int_equal(found.same_prompt, 2 * N);
@@ -256,10 +256,10 @@ static void near_prompts_join_what_is_settled_and_never_straddle(void **state) {
     keel_dedupe_count found;
     const char *path =
         put("a.jsonl", ASKED("a", "please tell me how I can bake a cake with apples today", ""));
-    assert_ok(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err));
+    assert_ok(keel_import(store, &options, &path, 1, &report, &err));
     path = put("b.jsonl", ASKED("b", "please tell me how I can bake a cake with apples now", "")
                               ASKED("c", "what is the weather like in the north of the country", ""));
-    assert_ok(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err));
+    assert_ok(keel_import(store, &options, &path, 1, &report, &err));
     assert_int_equal(report.near, 1);
     assert_string_equal(get("a")->group, get("b")->group);
     assert_string_equal(get("a")->split, get("b")->split);

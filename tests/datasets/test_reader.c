@@ -88,18 +88,18 @@ static void a_buffer_is_imported_like_a_file(void **state) {
     (void)state;
     static const char body[] =
         "[{\"id\":\"a\",\"messages\":[" USER "]},{\"id\":\"b\",\"messages\":[" USER "]}]";
-    assert_ok(keel_import_source(store, NULL, "dev", memory(body), NULL, NULL, &report, &err));
+    assert_ok(keel_import_source(store, &(keel_import_options){.split = "dev"}, memory(body), &report, &err));
     assert_int_equal(report.conversations, 2);
     assert_string_equal(get("b")->split, "dev");
-    assert_ok(keel_import_source(store, NULL, "dev", memory(body), NULL, NULL, &report, &err));
+    assert_ok(keel_import_source(store, &(keel_import_options){.split = "dev"}, memory(body), &report, &err));
     assert_int_equal(report.files_known, 1);
-    assert_int_equal(keel_import_source(store, NULL, "a b", memory(body), NULL, NULL, &report, &err),
-                     KEEL_E_INVALID);
-    assert_int_equal(keel_import_source(store, NULL, NULL, memory("{}"), NULL, NULL, &report, &err),
-                     KEEL_E_PARSE);
-    assert_int_equal(keel_import_source(store, NULL, NULL, memory("[{\"dialogue_id\":\"1\",\"turns\":[]}]"),
-                                        NULL, NULL, &report, &err),
-                     KEEL_E_NOT_FOUND);
+    assert_int_equal(
+        keel_import_source(store, &(keel_import_options){.split = "a b"}, memory(body), &report, &err),
+        KEEL_E_INVALID);
+    assert_int_equal(keel_import_source(store, NULL, memory("{}"), &report, &err), KEEL_E_PARSE);
+    assert_int_equal(
+        keel_import_source(store, NULL, memory("[{\"dialogue_id\":\"1\",\"turns\":[]}]"), &report, &err),
+        KEEL_E_NOT_FOUND);
     contains(err.message, "path");
 }
 

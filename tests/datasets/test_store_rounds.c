@@ -11,7 +11,7 @@ static void import_text(keel_store *into, const char *text) {
     keel_source *source;
     keel_import_report found;
     assert_ok(keel_source_open_memory(&source, "log.jsonl", text, strlen(text), &err));
-    assert_ok(keel_import_source(into, NULL, NULL, source, NULL, NULL, &found, &err));
+    assert_ok(keel_import_source(into, NULL, source, &found, &err));
 }
 
 static void import_talks(keel_store *into, int first, int last) {

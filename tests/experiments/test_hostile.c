@@ -140,7 +140,7 @@ static keel_status import_file(const char *path, keel_err *err) {
     keel_import_report report;
     const keel_format *row = NULL;
     assert_int_equal(keel_formats_find(format, &row, err), KEEL_OK);
-    return keel_import(store, row, NULL, &path, 1, NULL, NULL, &report, err);
+    return keel_import(store, &(keel_import_options){.format = row}, &path, 1, &report, err);
 }
 
 /* A refused file leaves the store as it was; what another file brings is thrown away again. */

@@ -45,7 +45,7 @@ static void import_log(void) {
             i, i % 2 ? "dangerous" : "benign", i, i);
     assert_ok(keel_file_write(path, text.data, text.length, &err));
     keel_buf_free(&text);
-    assert_ok(keel_import(store, NULL, NULL, &path, 1, NULL, NULL, &report, &err));
+    assert_ok(keel_import(store, NULL, &path, 1, &report, &err));
 }
 
 static void order_all(void) {

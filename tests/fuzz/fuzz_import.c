@@ -10,7 +10,7 @@
 static keel_status import_file(keel_store *store, const char *path, keel_import_report *report) {
     const keel_format *format = NULL;
     FUZZ_CHECK(keel_formats_find(FORMAT, &format, &fuzz_err) == KEEL_OK);
-    return keel_import(store, format, NULL, &path, 1, NULL, NULL, report, &fuzz_err);
+    return keel_import(store, &(keel_import_options){.format = format}, &path, 1, report, &fuzz_err);
 }
 
 static void import_into(keel_store *store, const char *path, const char *copy) {

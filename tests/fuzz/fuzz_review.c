@@ -33,7 +33,7 @@ static void open_desk(void) {
     keel_review_place places[8];
     size_t n = 0;
     if (keel_store_open(&store, fuzz_path("s.db"), KEEL_STORE_CREATE, &fuzz_err) != KEEL_OK ||
-        keel_import(store, NULL, NULL, &path, 1, NULL, NULL, &report, &fuzz_err) != KEEL_OK ||
+        keel_import(store, NULL, &path, 1, &report, &fuzz_err) != KEEL_OK ||
         keel_store_review_new(store, &responses, &n, &fuzz_err) != KEEL_OK || n != 3)
         abort();
     keel_review_order_place(responses, NULL, n, &(keel_review_aim){.random = KEEL_REVIEW_RANDOM_SHARE},

@@ -113,7 +113,8 @@ static void xstest_sets_show_their_risk_to_heads_that_never_saw_them(void **stat
     assert_non_null(scratch_make(folder, "heads-real"));
     assert_int_equal(keel_store_open(&store, scratch_path(folder, "store.db"), KEEL_STORE_CREATE, NULL),
                      KEEL_OK);
-    assert_int_equal(keel_import(store, format, NULL, &path, 1, NULL, NULL, &imported, NULL), KEEL_OK);
+    assert_int_equal(keel_import(store, &(keel_import_options){.format = format}, &path, 1, &imported, NULL),
+                     KEEL_OK);
     keel_linear_probes_config config = keel_linear_probes_standard;
     config.n_ids = rules.buckets;
     config.n_heads = N_HEADS;
