@@ -144,7 +144,7 @@ keel_status keel_policy_rows(const keel_policy *policy, const keel_features *fea
     float *made = NULL;
     *rows = sets ? features->n_actions : 1;
     if (state && sets) made = keel_arena_alloc(scratch, *rows * net->input_dim * sizeof *made);
-    if (!state || (sets && !made)) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
+    if (!state || (sets && !made)) return keel_nomem(err, "policy");
     if (sets) keel_qnet_rows(net, state, features->candidates, offsets, NULL, 1, made);
     *x = sets ? made : state;
     return KEEL_OK;
@@ -161,7 +161,7 @@ static keel_status run_network(const keel_policy *policy, const keel_features *f
     if (net->shape.space == KEEL_SPACE_CANDIDATES)
         return keel_qnet_infer(net, x, rows, out, NULL, scratch, err);
     float *by_head = keel_arena_alloc(scratch, n * outputs * sizeof *by_head); /* head-major: turn round */
-    if (!by_head) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
+    if (!by_head) return keel_nomem(err, "policy");
     KEEL_TRY(keel_qnet_infer(net, x, rows, by_head, NULL, scratch, err));
     for (size_t i = 0; i < n * outputs; i++) out[(i % n) * outputs + i / n] = by_head[i];
     return KEEL_OK;
@@ -183,7 +183,7 @@ static keel_status judge(const keel_policy *policy, const keel_features *feature
     const keel_qnet_shape *shape = &policy->net.shape;
     size_t n = features->n_actions, outputs = keel_qnet_outputs(shape);
     float *out = keel_arena_alloc(scratch, n * outputs * sizeof *out);
-    if (!out) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
+    if (!out) return keel_nomem(err, "policy");
     KEEL_TRY(run_network(policy, features, out, scratch, err));
     KEEL_TRY(check_judgement(out, n * outputs, err));
     for (size_t i = 0; i < n; i++) {
@@ -318,7 +318,7 @@ static keel_status decide(const keel_policy *policy, const keel_features *featur
     for (size_t i = 0; i < n; i++) offered = offered || features->log_prior[i] > -INFINITY;
     if (!offered) return keel_fail(err, KEEL_E_INVALID, "policy", "none of the %zu actions is on offer", n);
     if (!make_room(&work, n, policy->net.shape.heads, policy->net.shape.cost, scratch))
-        return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide among %zu", n);
+        return keel_nomem(err, "policy");
     KEEL_TRY(judge(policy, features, &work, scratch, err));
     keel_choice made = show(&work, features);
     log_partition(features->log_prior, work.q_w, NULL, n, 0, &made.value); /* beta 0: the prior's own mean */
@@ -382,8 +382,7 @@ keel_status keel_base_decide(const keel_features *features, keel_arena *scratch,
     choice_work work;
     size_t n = features->n_actions;
     if (n == 0) return keel_fail(err, KEEL_E_INVALID, "base", "a decision without any candidate");
-    if (!make_room(&work, n, 1, false, scratch))
-        return keel_fail(err, KEEL_E_NOMEM, "base", "no memory to decide among %zu", n);
+    if (!make_room(&work, n, 1, false, scratch)) return keel_nomem(err, "base");
     memcpy(work.log_pi, features->log_prior, n * sizeof *work.log_pi);
     for (size_t i = 0; i < n; i++) work.masked[i] = !(features->log_prior[i] > -INFINITY);
     *out = show(&work, features);

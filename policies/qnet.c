@@ -92,7 +92,7 @@ keel_status keel_qnet_list(const keel_qnet_shape *shape, const char *name, keel_
                            keel_param *rows, keel_err *err) {
     KEEL_TRY(check_shape(shape, err));
     char(*names)[NAME_ROOM] = keel_arena_calloc(arena, keel_qnet_n_params(shape), NAME_ROOM);
-    if (!names) return keel_fail(err, KEEL_E_NOMEM, "Q-network", "no memory for its table");
+    if (!names) return keel_nomem(err, "Q-network");
     for (size_t critic = 0; critic < shape->critics; critic++)
         for (size_t layer = 0; layer < n_layers(shape); layer++) {
             size_t index = weight_index(shape, critic, layer);
@@ -115,8 +115,8 @@ keel_status keel_qnet_open(keel_qnet *net, const keel_qnet_shape *shape, keel_er
     keel_arena arena = {0};
     keel_params block;
     keel_param *table = keel_arena_calloc(&arena, count, sizeof *table);
-    keel_status status = table ? keel_qnet_list(shape, "critic", &arena, table, err)
-                               : keel_fail(err, KEEL_E_NOMEM, "Q-network", "no memory for its table");
+    keel_status status =
+        table ? keel_qnet_list(shape, "critic", &arena, table, err) : keel_nomem(err, "Q-network");
     if (status == KEEL_OK) status = keel_params_make(&block, table, count, err);
     keel_arena_free(&arena);
     if (status == KEEL_OK) *net = keel_qnet_over(shape, &block, 0);
@@ -268,8 +268,7 @@ keel_status keel_qnet_infer(const keel_qnet *net, const float *x, size_t rows, f
         buffer[0] = keel_arena_alloc(scratch, room);
         buffer[1] = keel_arena_alloc(scratch, room);
     }
-    if (!buffer[0] || !buffer[1])
-        return keel_fail(err, KEEL_E_NOMEM, "Q-network", "no memory to judge %zu rows", rows);
+    if (!buffer[0] || !buffer[1]) return keel_nomem(err, "Q-network");
     for (size_t critic = 0; critic < net->shape.critics; critic++) {
         const float *one = plain_critic(net, critic, x, rows, buffer);
         for (size_t i = 0; i < total; i++) {

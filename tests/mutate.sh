@@ -79,7 +79,7 @@ tests_of() {
     policies/tokens/*) echo policies/test_bpe policies/test_tokenizer ;;
     policies/transformer/sampling.c | policies/transformer/reply.c | policies/transformer/generate.c) echo policies/test_generate ;;
     policies/transformer/llama_run.c | policies/transformer/llama_head.c | policies/transformer/llama_layer.c | policies/transformer/llama_sequence.c | policies/transformer/input_stats.c) echo policies/test_llama_run policies/test_llama_sizes ;;
-    policies/transformer/llama*.c | policies/transformer/gguf*.c | policies/transformer/blocks.c | policies/transformer/model_folder.c) echo policies/test_llama policies/test_gguf policies/test_llama_sizes ;;
+    policies/transformer/llama*.c | policies/transformer/gguf*.c | policies/transformer/blocks.c | policies/transformer/model_folder.c | policies/transformer/layer_kept.c) echo policies/test_llama policies/test_gguf policies/test_llama_sizes ;;
     policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_bert_matrix policies/test_tokenizer ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;

@@ -102,7 +102,7 @@ static volume measure(const corpus *texts, const keel_ngram_base *model) {
     keel_err err = {0};
     for (size_t i = 0; i < texts->count; i++) {
         asked one;
-        keel_sample sample;
+        keel_ngram_sample sample;
         size_t words = 0;
         keel_grams grams;
         ask(texts, i, &one);

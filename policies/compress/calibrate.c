@@ -15,81 +15,75 @@ static bool looks(const keel_compress_job *job) {
            fit_of(job->config).method == KEEL_FIT_MSE;
 }
 
-/* The importance of the columns of `row`, told by the row `told`. */
-static keel_status take(const keel_input_stats *stats, size_t row, size_t told, keel_arena *arena,
-                        keel_matrix_fit *fit, keel_err *err) {
-    const keel_input_columns *columns = &stats->matrix[told];
-    if (!columns->rows) return KEEL_OK;
-    float *importance = keel_arena_calloc(arena, columns->cols, sizeof *importance);
-    if (!importance) return keel_nomem(err, "compress");
-    keel_input_mean_squares(columns, importance);
-    fit[row].importance = importance;
-    return KEEL_OK;
-}
-
-/* ---- decoders ---- */
-
-static keel_status see_llama(keel_llama *llama, const keel_compress_job *job, const keel_observer *observer,
-                             keel_err *err) {
-    keel_arena arena = {0};
-    keel_sample sample;
-    keel_status status = keel_sample_llama(llama, job, &arena, &sample, err);
-    llama->observer = observer;
-    if (status == KEEL_OK) status = keel_sample_run(llama, &sample, job->pool, NULL, err);
-    llama->observer = NULL;
-    keel_arena_free(&arena);
-    return status;
-}
+typedef struct calibrating {
+    keel_llama *llama; /* or */
+    keel_bert *bert;
+    const keel_compress_job *job;
+    size_t n; /* rows of its table */
+    keel_arena *arena;
+    keel_matrix_fit *fit; /* [n] */
+    keel_err *err;
+} calibrating;
 
 /* Which row of the table the inputs of `row` are told by. */
-static size_t told_by(const keel_llama *llama, size_t row) {
-    const keel_llama_config *c = &llama->config;
-    if (row < KEEL_LLAMA_FIRST_LAYER || row >= keel_llama_norm(c)) return row;
+static size_t told_by(const calibrating *c, size_t row) {
+    if (c->bert || row < KEEL_LLAMA_FIRST_LAYER || row >= keel_llama_norm(&c->llama->config)) return row;
     const size_t at = row - KEEL_LLAMA_FIRST_LAYER, kind = at % KEEL_LLAMA_LAYER;
     return keel_llama_row(at / KEEL_LLAMA_LAYER, keel_llama_reads(kind));
 }
 
-keel_status keel_calibrate_llama(keel_llama *llama, const keel_compress_job *job, keel_arena *arena,
-                                 keel_matrix_fit *fit, keel_err *err) {
-    keel_input_stats stats;
-    for (size_t row = 0; row < llama->n_rows; row++) fit[row] = fit_of(job->config);
-    if (!looks(job)) return KEEL_OK;
-    KEEL_TRY(keel_input_stats_make(&stats, llama->n_rows, err));
-    const keel_observer observer = keel_input_stats_observer(&stats);
-    keel_status status = see_llama(llama, job, &observer, err);
-    if (status == KEEL_OK) status = keel_input_stats_check(&stats, err);
-    for (size_t row = 0; status == KEEL_OK && row < llama->n_rows; row++)
-        status = take(&stats, row, told_by(llama, row), arena, fit, err);
-    keel_input_stats_free(&stats);
+/* The importance of the columns of a row's matrix. */
+static keel_status take(const calibrating *c, const keel_input_stats *stats, size_t row) {
+    const keel_input_columns *columns = &stats->matrix[told_by(c, row)];
+    if (!columns->rows) return KEEL_OK;
+    float *importance = keel_arena_calloc(c->arena, columns->cols, sizeof *importance);
+    if (!importance) return keel_nomem(c->err, "compress");
+    keel_input_mean_squares(columns, importance);
+    c->fit[row].importance = importance;
+    return KEEL_OK;
+}
+
+static keel_status see_llama(const calibrating *c, const keel_observer *observer, keel_arena *arena) {
+    keel_sample sample;
+    KEEL_TRY(keel_sample_llama(c->llama, c->job, arena, &sample, c->err));
+    c->llama->observer = observer;
+    const keel_status status = keel_sample_run(c->llama, &sample, c->job->pool, NULL, c->err);
+    c->llama->observer = NULL;
     return status;
 }
 
-/* ---- encoders ---- */
-
-static keel_status see_bert(keel_bert *bert, const keel_compress_job *job, const keel_observer *observer,
-                            keel_err *err) {
-    keel_arena arena = {0};
+static keel_status see_bert(const calibrating *c, const keel_observer *observer, keel_arena *arena) {
     keel_sample sample;
-    keel_status status = keel_sample_bert(bert, job, &arena, &sample, err);
-    bert->observer = observer;
-    if (status == KEEL_OK) status = keel_sample_encode(bert, &sample, NULL, err);
-    bert->observer = NULL;
+    KEEL_TRY(keel_sample_bert(c->bert, c->job, arena, &sample, c->err));
+    c->bert->observer = observer;
+    const keel_status status = keel_sample_encode(c->bert, &sample, NULL, c->err);
+    c->bert->observer = NULL;
+    return status;
+}
+
+static keel_status calibrate(const calibrating *c) {
+    keel_input_stats stats;
+    keel_arena arena = {0};
+    for (size_t row = 0; row < c->n; row++) c->fit[row] = fit_of(c->job->config);
+    if (!looks(c->job)) return KEEL_OK;
+    KEEL_TRY(keel_input_stats_make(&stats, c->n, c->err));
+    const keel_observer observer = keel_input_stats_observer(&stats);
+    keel_status status = c->bert ? see_bert(c, &observer, &arena) : see_llama(c, &observer, &arena);
+    if (status == KEEL_OK) status = keel_input_stats_check(&stats, c->err);
+    for (size_t row = 0; status == KEEL_OK && row < c->n; row++) status = take(c, &stats, row);
+    keel_input_stats_free(&stats);
     keel_arena_free(&arena);
     return status;
 }
 
+keel_status keel_calibrate_llama(keel_llama *llama, const keel_compress_job *job, keel_arena *arena,
+                                 keel_matrix_fit *fit, keel_err *err) {
+    return calibrate(&(calibrating){
+        .llama = llama, .job = job, .n = llama->n_rows, .arena = arena, .fit = fit, .err = err});
+}
+
 keel_status keel_calibrate_bert(keel_bert *bert, const keel_compress_job *job, keel_arena *arena,
                                 keel_matrix_fit *fit, keel_err *err) {
-    const size_t n = keel_bert_rows(bert);
-    keel_input_stats stats;
-    for (size_t row = 0; row < n; row++) fit[row] = fit_of(job->config);
-    if (!looks(job)) return KEEL_OK;
-    KEEL_TRY(keel_input_stats_make(&stats, n, err));
-    const keel_observer observer = keel_input_stats_observer(&stats);
-    keel_status status = see_bert(bert, job, &observer, err);
-    if (status == KEEL_OK) status = keel_input_stats_check(&stats, err);
-    for (size_t row = 0; status == KEEL_OK && row < n; row++)
-        status = take(&stats, row, row, arena, fit, err);
-    keel_input_stats_free(&stats);
-    return status;
+    return calibrate(&(calibrating){
+        .bert = bert, .job = job, .n = keel_bert_rows(bert), .arena = arena, .fit = fit, .err = err});
 }

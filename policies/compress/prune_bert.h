@@ -4,9 +4,10 @@
  *
  *   weight      the sum of squares of its weights
  *   activation  E[a_j^2] ||W_j||^2 over the sample
- *   taylor      E[(sum_i W_ij d(r . v)/dW_ij)^2] over texts and directions r ~ N(0, I): by how much, squared,
- * a text's vector v moves without it, to first order (Hutchinson's estimate of the diagonal of the
- *               Gauss-Newton matrix)
+ *   taylor      E[(sum_i W_ij d(r . v)/dW_ij)^2] over texts and directions r ~ N(0, I): by how much,
+ *               squared, a text's vector v moves without it, to first order (Hutchinson's estimate of the
+ *               diagonal of the Gauss-Newton matrix)
+ *
  * How far off it is: the mean squared distance of vectors from those of the whole encoder. */
 #ifndef KEEL_POLICIES_COMPRESS_PRUNE_BERT_H
 #define KEEL_POLICIES_COMPRESS_PRUNE_BERT_H

@@ -6,7 +6,7 @@
  *   layers      evenly spaced ones of the teacher's (DistilBERT, Sanh et al. 2019); static: none, and one
  *               vector a token wherever it stands (model2vec): what the teacher makes of that token alone
  *   hidden      the first principal directions of the token table P: W becomes P^T W P, with as many heads
- * and channels of the feed-forward layer, those of the largest weights, as the new width asks for
+ *               and channels of the feed-forward layer, those of the largest weights, as the width asks for
  *
  * An encoder without layers is a BERT with "num_hidden_layers": 0. */
 #ifndef KEEL_POLICIES_COMPRESS_STUDENT_H

@@ -1,10 +1,11 @@
 /* Internal header of the decoder base: its files.
  *
- *   config.json, tokenizer.json, model.safetensors, ...   the model, as transformers reads it (weights.h: but
- * for matrices in Q8_0 and what else is compressed); older ones: model.gguf in Q8_0 decoder.json  what it is
- * over: action space, acts, fixed answers, windows, scaling adapter/      LoRA or virtual tokens as PEFT
- * reads them; what of it is not in the model's own weights is applied on loading ngrams/       the n-gram
- * base beside it */
+ *   config.json, tokenizer.json, model.safetensors, ...
+ *                 the model, as transformers reads it but for matrices that are compressed (weights.h);
+ *                 older ones: model.gguf in Q8_0
+ *   decoder.json  what it is over: action space, acts, fixed answers, windows, scaling
+ *   adapter/      LoRA or virtual tokens as PEFT reads them, where they are not in the model's own weights
+ *   ngrams/       the n-gram base beside it */
 #ifndef KEEL_POLICIES_DECODER_BASE_FILE_H
 #define KEEL_POLICIES_DECODER_BASE_FILE_H
 

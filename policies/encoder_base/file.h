@@ -1,9 +1,10 @@
 /* Internal header of the encoder base: its files.
  *
- *   config.json, tokenizer.json, model.safetensors, modules.json, ...   the tuned encoder, as transformers
- * and sentence-transformers read it encoder.json       what the heads are over: action space, acts, fixed
- * answers, windows, heads in use heads.safetensors  their layers, crossed logits by key, mean and scale of
- * the logits ngrams/            the n-gram base beside it */
+ *   config.json, tokenizer.json, model.safetensors, modules.json, ...
+ *                      the tuned encoder, as transformers and sentence-transformers read it
+ *   encoder.json       what the heads are over: action space, acts, fixed answers, windows, heads in use
+ *   heads.safetensors  their layers, crossed logits by key, mean and scale of the logits
+ *   ngrams/            the n-gram base beside it */
 #ifndef KEEL_POLICIES_ENCODER_BASE_FILE_H
 #define KEEL_POLICIES_ENCODER_BASE_FILE_H
 

@@ -7,7 +7,7 @@
  *   preference  the better of two candidates (Bradley & Terry 1952): from a candidate
  *   vector      of tuning with a teacher alone: its vector of the state, by a projection of the student's
  *   rank        the logged response among others (candidate sets): the cosine of state and candidate, as
- * bi-encoders learn it (Reimers & Gurevych 2019), and how likely a candidate is whatever the state
+ *               bi-encoders learn it (Reimers & Gurevych 2019), and how likely a candidate is at all
  *
  * The state is the dialogue within a window of tokens, cut at the borders of turns. A candidate is read
  * apart, or with the state as the other half of a pair. Features are the heads' logits, beside those of an

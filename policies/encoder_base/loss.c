@@ -5,10 +5,10 @@
  *   outcome     cross-entropy of softmax(W c + b) with a candidate's outcome
  *   preference  -ln sigmoid(w.c_better - w.c_worse) of each pair of a decision (Bradley & Terry 1952)
  *   rank        cross-entropy of softmax over a decision's candidates and those of the shard's other
- * decisions with the uniform distribution over the taken ones; score 20 cos(s, c) + w.c, or w.c of a pair
- * (in-batch negatives, Henderson et al. 2017; of near states with near_negatives); of a pair the decision's
- * own candidates alone; another decision's candidate that reads as one of its own is none of the others
- *
+ *               decisions with the uniform distribution over the taken ones; score 20 cos(s, c) + w.c, or
+ *               w.c of a pair (in-batch negatives, Henderson et al. 2017; of near states with
+ *               near_negatives); of a pair the decision's own candidates alone; another decision's
+ *               candidate that reads as one of its own is none of the others
  *   vector      1 - cos(W s + b, the teacher's vector of the state)
  *
  * With a teacher risk, act and outcome are mixed with what it says (policies/soft_loss.h). s, c: vectors of

@@ -202,7 +202,7 @@ static void weigh(const keel_ngram_base *model, int field, keel_bag *bag) {
     bag->count = known;
 }
 
-void keel__ngram_base_weigh(const keel_ngram_base *model, keel_sample *sample) {
+void keel__ngram_base_weigh(const keel_ngram_base *model, keel_ngram_sample *sample) {
     for (int field = 0; field < KEEL_N_STATE_FIELDS; field++) weigh(model, field, &sample->field[field]);
     for (size_t i = 0; i < sample->n_candidates; i++)
         for (int k = 0; k < KEEL_N_CANDIDATE_FIELDS; k++)
@@ -277,10 +277,10 @@ static keel_status sample_candidate(const decision_view *view, const keel_candid
     return read_surface(view, candidate->text ? candidate->text : "", out->extra, err);
 }
 
-static keel_status sample_decision(reading *of, size_t decision, keel_sample *out, keel_err *err) {
+static keel_status sample_decision(reading *of, size_t decision, keel_ngram_sample *out, keel_err *err) {
     const keel_decision *at = &of->conversation->decisions[decision];
     decision_view view = view_of(of, decision);
-    keel_sample sample = {.log_turns = log1pf((float)at->turn)};
+    keel_ngram_sample sample = {.log_turns = log1pf((float)at->turn)};
     for (int field = 0; field < KEEL_N_STATE_FIELDS; field++)
         KEEL_TRY(fill_bag(&view, NULL, field, &sample.field[field], err));
     if (of->model->base.space == KEEL_SPACE_CANDIDATES) {
@@ -299,8 +299,8 @@ static keel_status sample_decision(reading *of, size_t decision, keel_sample *ou
 }
 
 keel_status keel__ngram_base_samples(const keel_ngram_base *model, const keel_conversation *conversation,
-                                     const size_t *decisions, size_t n, keel_arena *arena, keel_sample *out,
-                                     keel_err *err) {
+                                     const size_t *decisions, size_t n, keel_arena *arena,
+                                     keel_ngram_sample *out, keel_err *err) {
     reading of;
     KEEL_TRY(open_reading(model, conversation, decisions, n, arena, &of, err));
     for (size_t i = 0; i < n; i++) KEEL_TRY(sample_decision(&of, decisions ? decisions[i] : i, &out[i], err));

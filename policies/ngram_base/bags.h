@@ -18,18 +18,18 @@ typedef struct keel_sample_candidate {
 } keel_sample_candidate;
 
 /* One decision as the model sees it. */
-typedef struct keel_sample {
+typedef struct keel_ngram_sample {
     keel_bag field[KEEL_N_STATE_FIELDS];
     float log_turns;
     size_t n_candidates; /* 0 in fixed spaces */
     keel_sample_candidate *candidate;
-} keel_sample;
+} keel_ngram_sample;
 
 /* Reads decisions (NULL: the first n) into bags of buckets, all in the arena: out [n]. It uses the rules of
  * the model, not its weights. */
 keel_status keel__ngram_base_samples(const keel_ngram_base *model, const keel_conversation *conversation,
-                                     const size_t *decisions, size_t n, keel_arena *arena, keel_sample *out,
-                                     keel_err *err);
+                                     const size_t *decisions, size_t n, keel_arena *arena,
+                                     keel_ngram_sample *out, keel_err *err);
 /* The n-grams of what a decision answers (KEEL_FIELD_LAST) with their idf; those that the model does not know
  * weigh as the rarest; seen: one text less has them. */
 keel_status keel__ngram_base_place(const keel_base *base, const keel_conversation *conversation,
@@ -37,6 +37,6 @@ keel_status keel__ngram_base_place(const keel_base *base, const keel_conversatio
                                    const float **weight, size_t *n, keel_err *err);
 /* Turns buckets into weighted rows, in place; to be called once. Linear probes and scalars read buckets, so
  * they come before it. */
-void keel__ngram_base_weigh(const keel_ngram_base *model, keel_sample *sample);
+void keel__ngram_base_weigh(const keel_ngram_base *model, keel_ngram_sample *sample);
 
 #endif

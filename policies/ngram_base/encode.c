@@ -16,7 +16,7 @@ static void layer(const keel_ngram_base *model, size_t index, const float *x, fl
 
 /* ---- scalar features ---- */
 
-keel_linear_probes_row keel__ngram_base_state_row(const keel_sample *sample) {
+keel_linear_probes_row keel__ngram_base_state_row(const keel_ngram_sample *sample) {
     return (keel_linear_probes_row){.id = sample->field[KEEL_FIELD_LAST].row,
                                     .n_ids = sample->field[KEEL_FIELD_LAST].count};
 }
@@ -26,8 +26,8 @@ keel_linear_probes_row keel__ngram_base_candidate_row(const keel_sample_candidat
     return (keel_linear_probes_row){.id = text->row, .n_ids = text->count, .dense = candidate->extra};
 }
 
-void keel__ngram_base_state_scalars(const keel_ngram_base *model, const keel_sample *sample, int64_t group,
-                                    float out[KEEL_STATE_SCALARS]) {
+void keel__ngram_base_state_scalars(const keel_ngram_base *model, const keel_ngram_sample *sample,
+                                    int64_t group, float out[KEEL_STATE_SCALARS]) {
     keel_linear_probes_row row = keel__ngram_base_state_row(sample);
     out[0] = sample->log_turns;
     out[1] = 0;
@@ -91,7 +91,7 @@ static bool make_room(const keel_ngram_base *model, size_t n_candidates, size_t 
 
 /* Scalar features, from a sample that is not weighed yet. In candidate sets the state scalars are the whole
  * state; in fixed spaces they follow the hidden features. */
-static void encode_scalars(const keel_ngram_base *model, const keel_sample *sample, int64_t group,
+static void encode_scalars(const keel_ngram_base *model, const keel_ngram_sample *sample, int64_t group,
                            const encode_work *work) {
     bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
     float scalars[KEEL_STATE_SCALARS];
@@ -106,7 +106,8 @@ static void encode_scalars(const keel_ngram_base *model, const keel_sample *samp
     }
 }
 
-static void encode_prior(const keel_ngram_base *model, const keel_sample *sample, const encode_work *work) {
+static void encode_prior(const keel_ngram_base *model, const keel_ngram_sample *sample,
+                         const encode_work *work) {
     encode_bags(model, sample->field, KEEL_N_STATE_FIELDS, KEEL_PARAM_STATE, work->pooled, work->hidden);
     if (model->base.space != KEEL_SPACE_CANDIDATES) {
         memcpy(work->state, work->hidden, (size_t)model->config.features * sizeof(float));
@@ -131,7 +132,7 @@ static keel_status check_features(const keel_features *features, keel_err *err) 
 }
 
 /* The scalars come first: they need the buckets, which weighing overwrites. */
-static keel_status encode_sample(const keel_ngram_base *model, keel_sample *sample, int64_t group,
+static keel_status encode_sample(const keel_ngram_base *model, keel_ngram_sample *sample, int64_t group,
                                  keel_arena *scratch, keel_features *out, keel_err *err) {
     encode_work work;
     bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
@@ -157,7 +158,7 @@ static keel_status encode_sample(const keel_ngram_base *model, keel_sample *samp
 static keel_status encode_item(const keel_ngram_base *model, const keel_base_item *item, keel_arena *scratch,
                                keel_err *err) {
     int64_t group = keel_conversation_group_hash(item->conversation);
-    keel_sample *samples = keel_arena_alloc(scratch, item->n * sizeof *samples);
+    keel_ngram_sample *samples = keel_arena_alloc(scratch, item->n * sizeof *samples);
     if (!samples) return keel_nomem(err, "n-gram base");
     KEEL_TRY(
         keel__ngram_base_samples(model, item->conversation, item->decision, item->n, scratch, samples, err));

@@ -12,7 +12,7 @@ static int32_t taken_act(const keel_ngram_base *model, const keel_decision *deci
 }
 
 static keel_status read_lesson(const keel_ngram_base *model, const keel_conversation *conversation,
-                               size_t decision, const keel_sample *sample, keel_arena *arena,
+                               size_t decision, const keel_ngram_sample *sample, keel_arena *arena,
                                keel_lesson *out, keel_err *err) {
     const keel_decision *at = &conversation->decisions[decision];
     out->sample = *sample;
@@ -40,7 +40,7 @@ static keel_status make_example(const keel_tuning *tuning, size_t place,
                             .name = keel_conversation_name_hash(conversation),
                             .group = keel_conversation_group_hash(conversation)};
     example.lesson = keel_arena_calloc(arena, example.n_lessons, sizeof *example.lesson);
-    keel_sample *samples = keel_arena_alloc(arena, example.n_lessons * sizeof *samples);
+    keel_ngram_sample *samples = keel_arena_alloc(arena, example.n_lessons * sizeof *samples);
     if (!example.lesson || !samples) return keel_nomem(err, "n-gram base");
     KEEL_TRY(keel__ngram_base_samples(model, conversation, NULL, example.n_lessons, arena, samples, err));
     for (size_t i = 0; i < example.n_lessons; i++) {

@@ -7,7 +7,7 @@
 
 /* One decision with its labels. */
 typedef struct keel_lesson {
-    keel_sample sample;
+    keel_ngram_sample sample;
     int32_t act;     /* fixed spaces: index of the taken act or outcome, or -1 */
     size_t n_taken;  /* number of true values in `taken` */
     bool *taken;     /* [n_candidates], as are the next two; candidate sets only */

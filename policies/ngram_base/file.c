@@ -4,8 +4,7 @@
  *   tokenizer.json     how text becomes buckets: normaliser, words, n-grams
  *   model.safetensors  bucket [rows] (ascending), frequency [rows], documents [6], table [rows, dim], the
  *                      encoder's layers, the linear probes, mean and scale of the scalar features;
- * compressed: table and probes at 8 bits (core/packed.h)
- */
+ *                      compressed: table and probes at 8 bits (core/packed.h) */
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>

@@ -17,10 +17,6 @@ const keel_linear_probes_config keel_linear_probes_standard = {
     .temperature = 1,
 };
 
-keel_status(keel__linear_probes_no_memory)(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "linear heads", "no memory for their rows or weights");
-}
-
 size_t keel__linear_probes_fold(int64_t group, size_t folds) {
     return (size_t)(keel_hash64_mix((uint64_t)group, 0x6865616473) % folds); /* "heads" */
 }
@@ -28,7 +24,7 @@ size_t keel__linear_probes_fold(int64_t group, size_t folds) {
 /* ---- collecting ---- */
 
 static keel_status check_config(const keel_linear_probes_config *config, keel_err *err) {
-    const char *where = "linear heads";
+    const char *where = "linear probes";
     if (config->n_ids == 0 || config->n_ids > INT32_MAX)
         return keel_fail(err, KEEL_E_INVALID, where, "n_ids: expected 1 to %d, got %zu", INT32_MAX,
                          config->n_ids);
@@ -49,7 +45,7 @@ keel_status keel_linear_probes_builder_open(keel_linear_probes_builder **out,
                                             const keel_linear_probes_config *config, keel_err *err) {
     KEEL_TRY(check_config(config, err));
     keel_linear_probes_builder *builder = keel_calloc(1, sizeof *builder);
-    if (!builder) return keel__linear_probes_no_memory(err);
+    if (!builder) return keel_nomem(err, "linear probes");
     builder->config = *config;
     builder->limit = UINT64_MAX;
     *out = builder;
@@ -69,14 +65,14 @@ static keel_status check_unit(const keel_linear_probes_config *config, const kee
     for (size_t r = 0; r < n_rows; r++)
         for (size_t i = 0; i < rows[r].n_ids; i++)
             if (rows[r].id[i] >= config->n_ids)
-                return keel_fail(err, KEEL_E_INVALID, "linear heads",
+                return keel_fail(err, KEEL_E_INVALID, "linear probes",
                                  "row %zu: expected ids below %zu, got %u", r, config->n_ids, rows[r].id[i]);
     for (size_t i = 0; i < n_pairs; i++) {
         const keel_linear_probes_pair *pair = &pairs[i];
         bool ranks = pair->head < config->n_heads && config->head[pair->head].ranks;
         if (!ranks || pair->better >= n_rows || pair->worse >= n_rows || pair->better == pair->worse)
             return keel_fail(
-                err, KEEL_E_INVALID, "linear heads",
+                err, KEEL_E_INVALID, "linear probes",
                 "pair %zu: expected two of %zu rows for a ranking head, got rows %u and %u, head %u", i,
                 n_rows, pair->better, pair->worse, pair->head);
     }
@@ -164,7 +160,7 @@ keel_status keel_linear_probes_add(keel_linear_probes_builder *builder, uint64_t
     if (draw >= builder->limit) return KEEL_OK;
     keel__linear_probes_unit *unit =
         make_room(builder) ? copy_unit(&builder->config, rows, n_rows, pairs, n_pairs) : NULL;
-    if (!unit) return keel__linear_probes_no_memory(err);
+    if (!unit) return keel_nomem(err, "linear probes");
     unit->draw = draw;
     unit->group = group;
     builder->unit[builder->count++] = unit;
@@ -179,7 +175,7 @@ keel_status keel__linear_probes_make(keel_linear_probes **out, const keel_linear
                                      keel_err *err) {
     size_t cells;
     keel_linear_probes *heads = keel_calloc(1, sizeof *heads);
-    if (!heads) return keel__linear_probes_no_memory(err);
+    if (!heads) return keel_nomem(err, "linear probes");
     *heads = *sizes;
     heads->arena = (keel_arena){0};
     keel_arena *arena = &heads->arena;
@@ -193,7 +189,7 @@ keel_status keel__linear_probes_make(keel_linear_probes **out, const keel_linear
     good = heads->id && heads->column_of && heads->idf && heads->dense && heads->weight && heads->group;
     if (!good) {
         keel_linear_probes_close(heads);
-        return keel__linear_probes_no_memory(err);
+        return keel_nomem(err, "linear probes");
     }
     for (size_t i = 0; i < sizes->n_ids; i++) heads->column_of[i] = -1;
     *out = heads;
@@ -317,7 +313,7 @@ keel_status keel_linear_probes_pack(keel_linear_probes *heads, keel_err *err) {
     const bool room = row && make_packed(heads);
     if (room) visit_packed(heads, row, true);
     keel_free(row);
-    return room ? KEEL_OK : keel__linear_probes_no_memory(err);
+    return room ? KEEL_OK : keel_nomem(err, "linear probes");
 }
 
 double keel_linear_probes_parameters(const keel_linear_probes *heads) {
@@ -359,7 +355,7 @@ keel_status keel_linear_probes_tensors(const keel_linear_probes *heads, const ch
     const size_t columns = heads->used + tail_of(heads), rows = heads->sets * heads->n_heads,
                  row = keel_packed_row(heads->used);
     float *rest = heads->packed ? keel_arena_alloc(arena, rows * tail_of(heads) * sizeof *rest) : NULL;
-    if (heads->packed && !rest) return keel__linear_probes_no_memory(err);
+    if (heads->packed && !rest) return keel_nomem(err, "linear probes");
     if (rest) visit_rest(heads, rest, false);
     const bool kept[N_TENSORS] = {true, true, !rest, true, true, heads->n_dense > 0, rest, rest};
     const keel_named_tensor made[N_TENSORS] = {
@@ -389,7 +385,7 @@ keel_status keel_linear_probes_tensors(const keel_linear_probes *heads, const ch
         if (!kept[i]) continue;
         out[*count] = made[i];
         out[*count].name = tensor_name(arena, prefix, i);
-        if (!out[(*count)++].name) return keel__linear_probes_no_memory(err);
+        if (!out[(*count)++].name) return keel_nomem(err, "linear probes");
     }
     return KEEL_OK;
 }
@@ -405,7 +401,7 @@ typedef struct reader {
 
 static keel_status find(reader *r, int tensor, keel_dtype dtype, size_t n_dims) {
     const char *name = tensor_name(&r->names, r->prefix, tensor);
-    if (!name) return keel__linear_probes_no_memory(r->err);
+    if (!name) return keel_nomem(r->err, "linear probes");
     const keel_named_tensor *found = keel_safetensors_find(r->file, name);
     if (!found) return keel_fail(r->err, KEEL_E_INVALID, r->file->path, "the tensor \"%s\" is missing", name);
     if (found->dtype != dtype || found->n_dims != n_dims)
@@ -431,7 +427,7 @@ static keel_status bad(const reader *r, int tensor, const char *what) {
 /* Whole, or packed. */
 static keel_status find_weights(reader *r) {
     const char *name = tensor_name(&r->names, r->prefix, PACKED);
-    if (!name) return keel__linear_probes_no_memory(r->err);
+    if (!name) return keel_nomem(r->err, "linear probes");
     r->packed = keel_safetensors_find(r->file, name) != NULL;
     if (!r->packed) return find(r, WEIGHT, KEEL_F32, 3);
     KEEL_TRY(find(r, PACKED, KEEL_U8, 2));
@@ -467,7 +463,7 @@ static void copy(const reader *r, int tensor, void *out) {
 }
 
 static keel_status fill_packed(const reader *r, keel_linear_probes *heads, float *row, float *rest) {
-    if (!row || !rest || !make_packed(heads)) return keel__linear_probes_no_memory(r->err);
+    if (!row || !rest || !make_packed(heads)) return keel_nomem(r->err, "linear probes");
     copy(r, PACKED, heads->packed);
     copy(r, REST, rest);
     visit_rest(heads, rest, true);
@@ -516,7 +512,7 @@ keel_status keel_linear_probes_load(keel_linear_probes **out, const keel_safeten
     keel_linear_probes sizes = {.n_ids = n_ids, .n_heads = n_heads, .n_dense = n_dense}, *heads = NULL;
     keel_status status = KEEL_OK;
     if (n_ids > INT32_MAX || n_heads == 0 || n_heads > KEEL_LINEAR_PROBES_MAX)
-        return keel_fail(err, KEEL_E_INVALID, file->path, "%s: %zu ids and %zu heads are no linear heads",
+        return keel_fail(err, KEEL_E_INVALID, file->path, "%s: %zu ids and %zu heads are no linear probes",
                          prefix, n_ids, n_heads);
     KEEL_TRY_GOTO(find_all(&r, &sizes), done);
     KEEL_TRY_GOTO(keel__linear_probes_make(&heads, &sizes, err), done);

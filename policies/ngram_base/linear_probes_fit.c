@@ -151,7 +151,7 @@ static keel_status build(const keel_linear_probes_builder *builder, matrix *m, k
                                 .n_groups = builder->count};
     keel_status status = KEEL_E_NOMEM;
     if (!count || !matrix_room(m, entries))
-        keel__linear_probes_no_memory(err);
+        keel_nomem(err, "linear probes");
     else
         status = keel__linear_probes_make(out, &sizes, err);
     if (status == KEEL_OK) {
@@ -213,7 +213,7 @@ static keel_status fit_set(void *context, size_t shard, size_t thread, keel_err 
                                .fold = m->fold,
                                .left_out = set,
                                .iterations = m->config->iterations,
-                               .where = "linear heads"};
+                               .where = "linear probes"};
     for (size_t h = 0; h < n; h++) {
         task.lambda[h] = m->config->head[h].lambda;
         task.ranks[h] = m->config->head[h].ranks;

@@ -43,7 +43,6 @@ struct keel_linear_probes {
 /* Heads of these sizes with room for everything, zeroed, no column yet. */
 keel_status keel__linear_probes_make(keel_linear_probes **out, const keel_linear_probes *sizes,
                                      keel_err *err);
-keel_status keel__linear_probes_no_memory(keel_err *err);
 size_t keel__linear_probes_fold(int64_t group, size_t folds); /* independent of the folds of splits */
 
 #endif

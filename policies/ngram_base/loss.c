@@ -2,10 +2,10 @@
  *
  *   pooled = bags of embeddings, one for each field;  s = tanh(W_s pooled + b_s);  c = tanh(W_c pooled + b_c)
  *   rank     cross-entropy of softmax(s.c / sqrt(features) + r.c) over a decision's candidates and sampled
- * other responses, with the uniform distribution over the taken candidates act      cross-entropy of
- * softmax(A s) with the taken act or outcome outcome  cross-entropy of softmax(O c) with the judged outcome
- * of a candidate risk     logistic loss of R s with the risk of the conversation
- */
+ *            other responses, with the uniform distribution over the taken candidates
+ *   act      cross-entropy of softmax(A s) with the taken act or outcome
+ *   outcome  cross-entropy of softmax(O c) with the judged outcome of a candidate
+ *   risk     logistic loss of R s with the risk of the conversation */
 #include <math.h>
 #include <string.h>
 

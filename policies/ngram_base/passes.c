@@ -56,7 +56,7 @@ static void count_bag(counting *to, int field, const keel_bag *bag) {
 static keel_status count_example(void *context, const keel_example *example, keel_err *err) {
     (void)err;
     for (size_t i = 0; i < example->n_lessons; i++) {
-        const keel_sample *sample = &example->lesson[i].sample;
+        const keel_ngram_sample *sample = &example->lesson[i].sample;
         for (int field = 0; field < KEEL_N_STATE_FIELDS; field++)
             count_bag(context, field, &sample->field[field]);
         for (size_t j = 0; j < sample->n_candidates; j++)
@@ -264,7 +264,7 @@ static keel_status add_scalars(void *context, const keel_example *example, keel_
     float scalars[N_SCALARS];
     (void)err;
     for (size_t i = 0; i < example->n_lessons; i++) {
-        const keel_sample *sample = &example->lesson[i].sample;
+        const keel_ngram_sample *sample = &example->lesson[i].sample;
         keel__ngram_base_state_scalars(to->model, sample, example->group, scalars);
         add_moments(to->sum, to->square, scalars, KEEL_STATE_SCALARS);
         to->n_states++;

@@ -8,6 +8,7 @@
 #include "core/gemm.h"
 #include "core/json.h"
 #include "policies/transformer/bert_matrix.h"
+#include "policies/transformer/layer_kept.h"
 #include "policies/transformer/model_folder.h"
 #include "policies/transformer/weights.h"
 
@@ -70,7 +71,8 @@ static keel_status read_layers(reader *r, const cJSON *json) {
     return keel_model_folder_size(&r->from, json, "num_hidden_layers", 1024, &r->to->config.layers);
 }
 
-static keel_status read_config(reader *r, const cJSON *json) {
+static keel_status read_config(void *context, const cJSON *json) {
+    reader *r = context;
     keel_bert_config *c = &r->to->config;
     const char *type = "";
     *c = (keel_bert_config){.positions = 512, .types = 2, .epsilon = 1e-12, .normalise = true};
@@ -101,7 +103,8 @@ static keel_status read_config(reader *r, const cJSON *json) {
 }
 
 /* tokenizer_config.json: a limit that may be anything up to 1e30, for none */
-static keel_status read_limit(reader *r, const cJSON *json) {
+static keel_status read_limit(void *context, const cJSON *json) {
+    reader *r = context;
     keel_bert_config *c = &r->to->config;
     double most = (double)c->positions;
     KEEL_TRY(keel_json_number(json, "model_max_length", false, &most, r->from.path, r->from.err));
@@ -113,7 +116,8 @@ static keel_status read_limit(reader *r, const cJSON *json) {
 }
 
 /* sentence_bert_config.json, whose length goes before the tokenizer's */
-static keel_status read_length(reader *r, const cJSON *json) {
+static keel_status read_length(void *context, const cJSON *json) {
+    reader *r = context;
     const cJSON *length = keel_json_get(json, "max_seq_length");
     KEEL_TRY(keel_json_bool(json, "do_lower_case", false, &r->lowercase, r->from.path, r->from.err));
     return length && !cJSON_IsNull(length)
@@ -123,7 +127,8 @@ static keel_status read_length(reader *r, const cJSON *json) {
 }
 
 /* config_sentence_transformers.json: a prompt that goes before every text would make other vectors. */
-static keel_status read_prompt(reader *r, const cJSON *json) {
+static keel_status read_prompt(void *context, const cJSON *json) {
+    reader *r = context;
     const cJSON *name = keel_json_get(json, "default_prompt_name");
     if (!name || cJSON_IsNull(name)) return KEEL_OK;
     keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path, "default_prompt_name: expected none");
@@ -160,7 +165,8 @@ static keel_status read_old_pooling(const reader *r, const cJSON *json, int *fou
 
 /* {"pooling_mode": "mean"}, or a list of one; without any: the mean. include_prompt is about prompts, which
  * Keel does not put. */
-static keel_status read_pooling(reader *r, const cJSON *json) {
+static keel_status read_pooling(void *context, const cJSON *json) {
+    reader *r = context;
     const cJSON *mode = keel_json_get(json, "pooling_mode"), *item;
     int found = -1;
     if (cJSON_IsString(mode)) KEEL_TRY(take_pooling(r, mode->valuestring, &found));
@@ -175,7 +181,8 @@ static keel_status read_pooling(reader *r, const cJSON *json) {
 }
 
 /* modules.json: a list of {"type": "sentence_transformers.models.Normalize", ...} */
-static keel_status read_modules(reader *r, const cJSON *json) {
+static keel_status read_modules(void *context, const cJSON *json) {
+    reader *r = context;
     static const char *const known[] = {"Transformer", "Pooling", "Normalize"};
     const cJSON *item;
     bool normalise = false;
@@ -196,31 +203,7 @@ static keel_status read_modules(reader *r, const cJSON *json) {
     return KEEL_OK;
 }
 
-typedef keel_status read_json(reader *r, const cJSON *json);
-
-static keel_status read_file(reader *r, const char *name, bool required, read_json *read) {
-    cJSON *json;
-    KEEL_TRY(keel_model_folder_json(&r->from, name, required, &json));
-    keel_status status = json ? read(r, json) : KEEL_OK;
-    cJSON_Delete(json);
-    return status;
-}
-
 /* ---- sizes of layers ---- */
-
-/* The largest of sizes [layers], which must be at least 1; *alike: all are the same. NULL: `most` stays. */
-static keel_status largest_size(const keel_bert *bert, const uint32_t *size, size_t *most, bool *alike,
-                                const char *what, keel_err *err) {
-    *alike = true;
-    if (!size || bert->config.layers == 0) return KEEL_OK;
-    *most = 0;
-    for (size_t l = 0; l < bert->config.layers; l++) {
-        if (size[l] == 0) return keel_fail(err, KEEL_E_INVALID, "encoder", "layer %zu has no %s", l, what);
-        if (size[l] > *most) *most = size[l];
-        *alike = *alike && size[l] == size[0];
-    }
-    return KEEL_OK;
-}
 
 keel_status keel_bert_set_sizes(keel_bert *bert, const uint32_t *heads, const uint32_t *inner,
                                 keel_err *err) {
@@ -228,8 +211,8 @@ keel_status keel_bert_set_sizes(keel_bert *bert, const uint32_t *heads, const ui
     const size_t n = c->layers;
     bool alike_heads, alike_inner;
     c->head_dim = keel_bert_head_dim(c);
-    KEEL_TRY(largest_size(bert, heads, &c->heads, &alike_heads, "heads", err));
-    KEEL_TRY(largest_size(bert, inner, &c->inner, &alike_inner, "channels", err));
+    KEEL_TRY(keel_layer_largest(heads, c->layers, &c->heads, &alike_heads, "encoder", "heads", err));
+    KEEL_TRY(keel_layer_largest(inner, c->layers, &c->inner, &alike_inner, "encoder", "channels", err));
     uint32_t *sizes = keel_calloc(2 * n + 1, sizeof *sizes);
     if (!sizes) return keel_nomem(err, "encoder");
     if (heads) memcpy(sizes, heads, n * sizeof *sizes);
@@ -445,12 +428,12 @@ static keel_status read_tokenizer(reader *r) {
 }
 
 static keel_status load(reader *r) {
-    KEEL_TRY(read_file(r, "config.json", true, read_config));
-    KEEL_TRY(read_file(r, "tokenizer_config.json", false, read_limit));
-    KEEL_TRY(read_file(r, "sentence_bert_config.json", false, read_length));
-    KEEL_TRY(read_file(r, "config_sentence_transformers.json", false, read_prompt));
-    KEEL_TRY(read_file(r, "1_Pooling/config.json", false, read_pooling));
-    KEEL_TRY(read_file(r, "modules.json", false, read_modules));
+    KEEL_TRY(keel_model_folder_read(&r->from, "config.json", true, read_config, r));
+    KEEL_TRY(keel_model_folder_read(&r->from, "tokenizer_config.json", false, read_limit, r));
+    KEEL_TRY(keel_model_folder_read(&r->from, "sentence_bert_config.json", false, read_length, r));
+    KEEL_TRY(keel_model_folder_read(&r->from, "config_sentence_transformers.json", false, read_prompt, r));
+    KEEL_TRY(keel_model_folder_read(&r->from, "1_Pooling/config.json", false, read_pooling, r));
+    KEEL_TRY(keel_model_folder_read(&r->from, "modules.json", false, read_modules, r));
     KEEL_TRY(read_tokenizer(r));
     return read_weights(r);
 }

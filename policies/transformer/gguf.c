@@ -13,14 +13,7 @@
 #include "core/file.h"
 #include "core/text.h"
 
-enum {
-    MOST_VALUES = 1 << 16,
-    MOST_TENSORS = 1 << 14,
-    MOST_NAME = 127,
-    ALIGNMENT = 32,
-    LEAST_VERSION = 2,
-    VERSION = 3
-};
+enum { MOST_VALUES = 1 << 16, MOST_TENSORS = 1 << 14, MOST_NAME = 127, LEAST_VERSION = 2 };
 static const char magic[4] = {'G', 'G', 'U', 'F'};
 
 static const size_t sizes[KEEL_N_GGUF_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 8 /* its length */, 0, 8, 8, 8};
@@ -64,6 +57,12 @@ static const struct {
     {35, -1, "TQ2_0"},
     {39, -1, "MXFP4"},
 };
+
+uint32_t keel__gguf_format(keel_block_type type) {
+    size_t i = 0;
+    while (formats[i].type != (int)type) i++;
+    return formats[i].number;
+}
 enum { N_FORMATS = sizeof formats / sizeof *formats };
 
 /* ---- reading: everything is checked before it is used ---- */
@@ -231,7 +230,7 @@ static keel_status check_names(const reader *r, const char **names, size_t n) {
 
 static keel_status read_values(reader *r) {
     keel_gguf *to = r->to;
-    double alignment = ALIGNMENT;
+    double alignment = KEEL_GGUF_ALIGNMENT;
     const char **names = keel_arena_calloc(&to->arena, to->n_values + 1, sizeof *names);
     to->values = keel_arena_calloc(&to->arena, to->n_values + 1, sizeof *to->values);
     if (!names || !to->values) return keel_nomem(r->err, to->path);
@@ -281,9 +280,9 @@ static keel_status read_file(reader *r) {
     if (memcmp(first, magic, sizeof magic) != 0)
         return keel_fail(r->err, KEEL_E_PARSE, r->to->path, "it begins with no \"GGUF\"");
     KEEL_TRY(take_copy(r, &version, sizeof version));
-    if (version < LEAST_VERSION || version > VERSION)
+    if (version < LEAST_VERSION || version > KEEL_GGUF_VERSION)
         return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->to->path, "GGUF version: expected %d or %d, got %u",
-                         LEAST_VERSION, VERSION, (unsigned)version);
+                         LEAST_VERSION, KEEL_GGUF_VERSION, (unsigned)version);
     KEEL_TRY(take_count(r, 1, MOST_TENSORS, &r->to->n_tensors));
     KEEL_TRY(take_count(r, 1, MOST_VALUES, &r->to->n_values));
     KEEL_TRY(read_values(r));
@@ -318,7 +317,7 @@ static keel_status map_file(keel_gguf *to, const char *path, keel_err *err) {
 
 keel_status keel_gguf_open(keel_gguf *out, const char *path, keel_err *err) {
     keel_gguf made = {0};
-    reader r = {.to = &made, .alignment = ALIGNMENT, .err = err};
+    reader r = {.to = &made, .alignment = KEEL_GGUF_ALIGNMENT, .err = err};
     made.path = keel_arena_strdup(&made.arena, path);
     keel_status status = made.path ? map_file(&made, path, err) : keel_nomem(err, path);
     if (status == KEEL_OK) status = read_file(&r);

@@ -1,9 +1,9 @@
 /* GGUF, version 3 (and 2, which is laid out alike), the container of ggml's models:
  *
  *   "GGUF" | u32 version | i64 tensors | i64 values | values | infos | padding to the alignment | data
- *   value: key, u32 type, what it is; a list: u32 type of its items, u64 count, the items; a text: u64
- * length, bytes info: name, u32 dimensions, i64 each, the innermost first, u32 number format, u64 offset in
- * data
+ *   value  key, u32 type, what it is; a list: u32 type of its items, u64 count, the items; a text: u64
+ *          length, bytes
+ *   info   name, u32 dimensions, i64 each, the innermost first, u32 number format, u64 offset in data
  *
  * All little-endian, unaligned. The reader takes hostile files: everything is checked before it is used. */
 #ifndef KEEL_POLICIES_TRANSFORMER_GGUF_H
@@ -42,6 +42,10 @@ typedef struct keel_gguf_value {
     const char *data;  /* in the file */
     const char **text; /* TEXT: [count], valid UTF-8, NUL-terminated copies */
 } keel_gguf_value;
+
+/* As files are written. */
+enum { KEEL_GGUF_VERSION = 3, KEEL_GGUF_ALIGNMENT = 32 };
+uint32_t keel__gguf_format(keel_block_type type); /* ggml's number of it */
 
 enum { KEEL_GGUF_MOST_DIMS = 4 };
 typedef struct keel_gguf_tensor {

@@ -3,14 +3,6 @@
 
 #include "policies/transformer/gguf.h"
 
-enum { VERSION = 3, ALIGNMENT = 32 };
-
-/* ggml's numbers of formats. */
-static const uint32_t numbers[KEEL_N_BLOCKS] = {
-    [KEEL_BLOCK_F32] = 0,  [KEEL_BLOCK_F16] = 1,  [KEEL_BLOCK_Q4_0] = 2,
-    [KEEL_BLOCK_Q4_1] = 3, [KEEL_BLOCK_Q8_0] = 8, [KEEL_BLOCK_BF16] = 30,
-};
-
 static void put_u32(keel_buf *to, uint32_t number) {
     keel_buf_append(to, &number, sizeof number);
 }
@@ -67,7 +59,7 @@ void keel_gguf_add_i32(keel_gguf_head *head, int32_t number) {
 }
 
 size_t keel_gguf_padding(uint64_t bytes) {
-    return (ALIGNMENT - bytes % ALIGNMENT) % ALIGNMENT;
+    return (KEEL_GGUF_ALIGNMENT - bytes % KEEL_GGUF_ALIGNMENT) % KEEL_GGUF_ALIGNMENT;
 }
 
 void keel_gguf_put_tensor(keel_gguf_head *head, const char *name, keel_block_type type, size_t rows,
@@ -79,15 +71,15 @@ void keel_gguf_put_tensor(keel_gguf_head *head, const char *name, keel_block_typ
     put_u32(to, rows ? 2 : 1);
     put_u64(to, cols);
     if (rows) put_u64(to, rows);
-    put_u32(to, numbers[type]);
+    put_u32(to, keel__gguf_format(type));
     put_u64(to, head->offset);
     head->offset += bytes + keel_gguf_padding(bytes);
 }
 
 keel_status keel_gguf_finish(const keel_gguf_head *head, keel_buf *out, keel_err *err) {
-    static const char zeros[ALIGNMENT];
+    static const char zeros[KEEL_GGUF_ALIGNMENT];
     keel_buf_append(out, "GGUF", 4);
-    put_u32(out, VERSION);
+    put_u32(out, KEEL_GGUF_VERSION);
     put_u64(out, head->n_tensors);
     put_u64(out, head->n_values);
     keel_buf_append(out, head->values.data, head->values.length);

@@ -8,6 +8,7 @@
 #include "core/gemm.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "policies/transformer/layer_kept.h"
 #include "policies/transformer/llama_fake.h"
 #include "policies/transformer/llama_internal.h"
 
@@ -169,20 +170,6 @@ keel_status keel__llama_check(const keel_llama_config *c, const char *where, kee
     return KEEL_OK;
 }
 
-/* The largest of sizes [layers], which must be at least 1; *alike: all are the same. NULL: `most`. */
-static keel_status largest_size(const keel_llama *llama, const uint32_t *size, size_t *most, bool *alike,
-                                const char *what, keel_err *err) {
-    *alike = true;
-    if (!size) return KEEL_OK;
-    *most = 0;
-    for (size_t l = 0; l < llama->config.layers; l++) {
-        if (size[l] == 0) return keel_fail(err, KEEL_E_INVALID, "decoder", "layer %zu has no %s", l, what);
-        if (size[l] > *most) *most = size[l];
-        *alike = *alike && size[l] == size[0];
-    }
-    return KEEL_OK;
-}
-
 static keel_status keep_sizes(keel_llama *llama, const uint32_t *size, bool alike, const uint32_t **out,
                               keel_err *err) {
     const size_t bytes = llama->config.layers * sizeof *size;
@@ -200,8 +187,9 @@ keel_status keel_llama_set_sizes(keel_llama *llama, const uint32_t *kv_heads, co
     keel_llama_config *c = &llama->config;
     const size_t group = c->heads / c->kv_heads;
     bool alike_heads, alike_inner;
-    KEEL_TRY(largest_size(llama, kv_heads, &c->kv_heads, &alike_heads, "heads of keys and values", err));
-    KEEL_TRY(largest_size(llama, inner, &c->inner, &alike_inner, "channels", err));
+    KEEL_TRY(keel_layer_largest(kv_heads, c->layers, &c->kv_heads, &alike_heads, "decoder",
+                                "heads of keys and values", err));
+    KEEL_TRY(keel_layer_largest(inner, c->layers, &c->inner, &alike_inner, "decoder", "channels", err));
     c->heads = c->kv_heads * group;
     KEEL_TRY(keep_sizes(llama, kv_heads, alike_heads, &c->layer_kv_heads, err));
     return keep_sizes(llama, inner, alike_inner, &c->layer_inner, err);

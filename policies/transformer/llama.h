@@ -1,15 +1,20 @@
 /* Decoders of the Llama family (Touvron et al. 2023): Llama 2 and 3, SmolLM2, Qwen2 and Qwen2.5,
  * DeepSeek-R1-Distill, Mistral without a sliding window. One computation with switches:
  *
- *   x = E[token];  per layer  h = x + Wo attention(rms(x; g1)),  x = h + Wd (silu(Wg r) * (Wu r)), r = rms(h;
- * g2); logits = W rms(x; g),  W = E where tied;  rms(x; g)_i = g_i x_i / sqrt(mean x^2 + epsilon)
+ *   x = E[token]
+ *   per layer  h = x + Wo attention(rms(x; g1)),  x = h + Wd (silu(Wg r) * (Wu r)),  r = rms(h; g2)
+ *   logits = W rms(x; g),  W = E where tied;  rms(x; g)_i = g_i x_i / sqrt(mean x^2 + epsilon)
  *
  * Attention is causal, of `heads` queries over `kv_heads` keys and values (query head h reads kv head
- * h / (heads / kv_heads)), scores / sqrt(head_dim). Queries and keys are turned by their position p: of each
- * head, y_i = x_i cos(p f_i) - x_(i+d/2) sin(p f_i), y_(i+d/2) = x_(i+d/2) cos + x_i sin, f_i =
- * rope_theta^(-2i/d), i < d/2 (RoPE, Su et al. 2021; halves, not neighbouring pairs). Scaling of f: LINEAR f
- * / factor; LLAMA3, with the wavelength l = 2 pi / f: f where l < original / high; f / factor where l >
- * original / low; else between them (1 - s) f / factor + s f, s = (original / l - low) / (high - low).
+ * h / (heads / kv_heads)), scores / sqrt(head_dim). Queries and keys are turned by their position p (RoPE, Su
+ * et al. 2021; halves, not neighbouring pairs), of each head
+ *
+ *   y_i = x_i cos(p f_i) - x_(i+d/2) sin(p f_i),  y_(i+d/2) = x_(i+d/2) cos(p f_i) + x_i sin(p f_i),  i < d/2
+ *   f_i = rope_theta^(-2i/d), scaled:
+ *   LINEAR  f / factor
+ *   LLAMA3  with the wavelength l = 2 pi / f: f where l < original / high; f / factor where
+ *           l > original / low; else between them (1 - s) f / factor + s f,
+ *           s = (original / l - low) / (high - low)
  *
  * Weights lie in the file that is mapped, as far as their type allows. Reading changes nothing. */
 #ifndef KEEL_POLICIES_TRANSFORMER_LLAMA_H

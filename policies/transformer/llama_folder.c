@@ -186,7 +186,8 @@ static keel_status read_ids(const reader *r, const cJSON *json) {
     return KEEL_OK;
 }
 
-static keel_status read_config(reader *r, const cJSON *json) {
+static keel_status read_config(void *context, const cJSON *json) {
+    reader *r = context;
     keel_llama_config *c = &r->to->config;
     family kind = LLAMA;
     *c = (keel_llama_config){.epsilon = 1e-6, .rope_theta = 10000, .rope_factor = 1, .bos = -1, .pad = -1};
@@ -211,7 +212,8 @@ static keel_status read_config(reader *r, const cJSON *json) {
 /* ---- the other files of text ---- */
 
 /* generation_config.json, which goes before config.json */
-static keel_status read_generation(reader *r, const cJSON *json) {
+static keel_status read_generation(void *context, const cJSON *json) {
+    reader *r = context;
     keel_llama_defaults *d = &r->to->defaults;
     double top_k = 0;
     bool samples = true;
@@ -267,7 +269,8 @@ static keel_status read_template(const reader *r, const cJSON *json) {
 }
 
 /* tokenizer_config.json. Its beginning of a text goes before that of config.json, as it does in templates. */
-static keel_status read_tokenizer_config(reader *r, const cJSON *json) {
+static keel_status read_tokenizer_config(void *context, const cJSON *json) {
+    reader *r = context;
     keel_llama_config *c = &r->to->config;
     int32_t bos;
     KEEL_TRY(read_token(r, json, "bos_token", &bos));
@@ -276,16 +279,6 @@ static keel_status read_tokenizer_config(reader *r, const cJSON *json) {
     r->says_bos = is_set(json, "add_bos_token");
     KEEL_TRY(keel_json_bool(json, "add_bos_token", false, &c->adds_bos, r->from.path, r->from.err));
     return read_template(r, json);
-}
-
-typedef keel_status read_json(reader *r, const cJSON *json);
-
-static keel_status read_file(reader *r, const char *name, bool required, read_json *read) {
-    cJSON *json;
-    KEEL_TRY(keel_model_folder_json(&r->from, name, required, &json));
-    keel_status status = json ? read(r, json) : KEEL_OK;
-    cJSON_Delete(json);
-    return status;
 }
 
 /* chat_template.jinja, which goes before tokenizer_config.json */
@@ -363,10 +356,10 @@ static void count_bytes(keel_llama *llama) {
 keel_status keel__llama_read_folder(keel_llama *llama, const char *dir, keel_llama_weights weights,
                                     keel_err *err) {
     reader r = {.to = llama, .from = {.dir = dir, .err = err}, .eos_of_tokenizer = -1};
-    KEEL_TRY(read_file(&r, "config.json", true, read_config));
+    KEEL_TRY(keel_model_folder_read(&r.from, "config.json", true, read_config, &r));
     KEEL_TRY(keel_model_folder_tokenizer(&r.from, llama->config.vocab, &llama->tokenizer));
-    KEEL_TRY(read_file(&r, "tokenizer_config.json", false, read_tokenizer_config));
-    KEEL_TRY(read_file(&r, "generation_config.json", false, read_generation));
+    KEEL_TRY(keel_model_folder_read(&r.from, "tokenizer_config.json", false, read_tokenizer_config, &r));
+    KEEL_TRY(keel_model_folder_read(&r.from, "generation_config.json", false, read_generation, &r));
     KEEL_TRY(add_eos(&r, r.eos_of_tokenizer));
     KEEL_TRY(look_for_bos(&r));
     llama->config.adds_bos &= llama->config.bos >= 0;

@@ -56,10 +56,6 @@ static void pack(const keel__pass *p, const keel__packed *to, const float *x, si
 
 /* ---- linear layers, with low-rank corrections that are not merged ---- */
 
-/* What a correction goes to, in the order of KEEL_LORA_*'s bits. */
-static const size_t lora_rows[KEEL__LORA_TARGETS] = {
-    KEEL_LLAMA_Q, KEEL_LLAMA_K, KEEL_LLAMA_V, KEEL_LLAMA_O, KEEL_LLAMA_UP, KEEL_LLAMA_DOWN, KEEL_LLAMA_GATE};
-
 static const keel_matrix *lora_of(const keel__pass *p, size_t layer, unsigned target) {
     if (!p->lora || !(p->llama->lora.targets >> target & 1)) return NULL;
     const keel_matrix *a = &p->llama->matrix[keel_llama_lora_row(p->llama, layer, 1u << target)];
@@ -68,7 +64,7 @@ static const keel_matrix *lora_of(const keel__pass *p, size_t layer, unsigned ta
 
 static unsigned target_of(size_t row) {
     unsigned target = 0;
-    while (lora_rows[target] != row) target++;
+    while (keel__llama_targets[target].row != row) target++;
     return target;
 }
 
@@ -174,8 +170,7 @@ static void turn_head(const float *panel, size_t lane, size_t dim, const float *
 }
 
 static float *keys_at(const keel__pass *p, size_t r, size_t layer, size_t head, bool values, size_t *at) {
-    const keel__piece *piece = p->texts[p->row[r].feed].pieces;
-    while (p->row[r].position >= piece->first + piece->count) piece++;
+    const keel__piece *piece = keel__piece_of(p->texts[p->row[r].feed].pieces, p->row[r].position);
     *at = p->row[r].position - piece->first;
     return (values ? keel__values : keel__keys)(&p->llama->config, piece->block, layer, head);
 }

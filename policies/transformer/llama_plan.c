@@ -1,6 +1,7 @@
 #include "policies/transformer/llama_plan.h"
 
 #include "core/ops.h"
+#include "policies/transformer/llama_internal.h"
 
 /* What is counted follows the operations of llama_tape.c; numbers of elements are by row of the computation,
  * unless they say otherwise. */
@@ -23,14 +24,12 @@ static void ask_scratch(count *n, size_t elements) {
 
 /* Of LoRA: what A makes of its input and, where it drops, the input that is left and its mask. */
 static size_t lora_elements(const count *n, size_t layer) {
-    static const size_t rows[] = {KEEL_LLAMA_Q,  KEEL_LLAMA_K,    KEEL_LLAMA_V,   KEEL_LLAMA_O,
-                                  KEEL_LLAMA_UP, KEEL_LLAMA_DOWN, KEEL_LLAMA_GATE};
     const keel_lora_config *lora = &n->plan->tuning.lora;
     size_t elements = 0, out, in;
     if (n->plan->tuning.mode != KEEL_LLAMA_LORA) return 0;
-    for (unsigned t = 0; t < sizeof rows / sizeof *rows; t++) {
+    for (size_t t = 0; t < KEEL__N_LLAMA_TARGETS; t++) {
         if (!(lora->targets >> t & 1)) continue;
-        keel_llama_shape(n->c, keel_llama_row(layer, rows[t]), &out, &in);
+        keel_llama_shape(n->c, keel_llama_row(layer, keel__llama_targets[t].row), &out, &in);
         elements += lora->rank + (lora->dropout > 0 ? in + in / 2 : 0);
     }
     return elements;

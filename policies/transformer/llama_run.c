@@ -78,7 +78,7 @@ static size_t panel_floats(const keel__pass *p) {
     const size_t heads = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     size_t floats =
         (p->llama->observer ? 3 : 2) * c->hidden + 3 * heads + 2 * kv + 2 * c->inner + c->head_dim;
-    for (unsigned t = 0; p->lora && t < KEEL__LORA_TARGETS; t++)
+    for (unsigned t = 0; p->lora && t < KEEL__N_LLAMA_TARGETS; t++)
         if (p->llama->lora.targets >> t & 1) floats += p->llama->lora.rank;
     return floats * KEEL_PANEL;
 }
@@ -117,7 +117,7 @@ static bool make_room(keel__pass *p, size_t threads, keel_arena *scratch) {
     p->up = take(scratch, p, c->inner, &there);
     p->turn = take(scratch, p, c->head_dim, &there);
     if (p->llama->observer) p->normed = take(scratch, p, c->hidden, &there);
-    for (unsigned t = 0; p->lora && t < KEEL__LORA_TARGETS; t++)
+    for (unsigned t = 0; p->lora && t < KEEL__N_LLAMA_TARGETS; t++)
         if (p->llama->lora.targets >> t & 1) p->low[t] = take(scratch, p, p->llama->lora.rank, &there);
     take_packed(scratch, p, c->hidden, &p->hidden, &there);
     take_packed(scratch, p, heads, &p->heads, &there);
@@ -146,7 +146,7 @@ static void set_forms(keel__pass *p) {
         for (size_t row = 0; row < KEEL_LLAMA_LAYER; row++)
             if (keel_llama_is_matrix(&llama->config, keel_llama_row(l, row)))
                 p->forms |= 1u << keel_panel_form_of(&llama->matrix[keel_llama_row(l, row)]);
-        for (unsigned t = 0; lora->rank && t < KEEL__LORA_TARGETS; t++)
+        for (unsigned t = 0; lora->rank && t < KEEL__N_LLAMA_TARGETS; t++)
             if (lora->targets >> t & 1 && llama->matrix[keel_llama_lora_row(llama, l, 1u << t)].data)
                 p->lora = true;
     }
@@ -213,8 +213,7 @@ static keel_status answer(const keel_llama *llama, const keel_llama_feed *feeds,
 }
 
 static void keep_id(const keel_llama *llama, const keel__text *text, const keel__row *row) {
-    const keel__piece *piece = text->pieces;
-    while (row->position >= piece->first + piece->count) piece++;
+    const keel__piece *piece = keel__piece_of(text->pieces, row->position);
     keel__block_ids(&llama->config, piece->block)[row->position - piece->first] = row->id;
 }
 

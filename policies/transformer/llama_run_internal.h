@@ -4,6 +4,7 @@
 
 #include "core/panels.h"
 #include "core/team.h"
+#include "policies/transformer/llama_internal.h"
 #include "policies/transformer/llama_run.h"
 
 /* ---- keys, values and what the last norm made, in blocks of positions ---- */
@@ -26,6 +27,12 @@ typedef struct keel__piece {
     float *block;
     size_t first, count; /* its block begins at position `first` */
 } keel__piece;
+
+/* The one that a position is in. */
+static inline const keel__piece *keel__piece_of(const keel__piece *pieces, size_t position) {
+    while (position >= pieces->first + pieces->count) pieces++;
+    return pieces;
+}
 
 /* Of one key and value head in one layer: keys [BLOCK / 16][head_dim][16], positions as lanes; values
  * [BLOCK][value_width]. */
@@ -65,8 +72,6 @@ typedef struct keel__packed {
     size_t cols;
 } keel__packed;
 
-enum { KEEL__LORA_TARGETS = 7 };
-
 typedef struct keel__pass {
     const keel_llama *llama;
     unsigned forms; /* bit f: the model has matrices that want form f */
@@ -82,7 +87,7 @@ typedef struct keel__pass {
     float *gate, *up; /* panels of inner columns */
     float *normed;    /* panels of hidden columns, where there is an observer */
     float *turn;      /* [row][head_dim] */
-    float *low[KEEL__LORA_TARGETS]; /* panels of rank columns: A x */
+    float *low[KEEL__N_LLAMA_TARGETS]; /* panels of rank columns: A x */
     keel__packed hidden, heads, inner;
     float **scratch; /* of each thread */
 } keel__pass;

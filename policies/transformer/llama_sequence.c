@@ -20,8 +20,8 @@ float *keel__values(const keel_llama_config *c, float *block, size_t layer, size
 }
 
 float *keel__hidden(const keel_llama_config *c, const keel__piece *pieces, size_t position) {
-    while (position >= pieces->first + pieces->count) pieces++;
-    return keel__keys(c, pieces->block, c->layers, 0) + (position - pieces->first) * c->hidden;
+    const keel__piece *piece = keel__piece_of(pieces, position);
+    return keel__keys(c, piece->block, c->layers, 0) + (position - piece->first) * c->hidden;
 }
 
 int32_t *keel__block_ids(const keel_llama_config *c, float *block) {

@@ -20,6 +20,15 @@ keel_status keel_model_folder_json(keel_model_folder *f, const char *file, bool 
     return keel_json_parse_file(f->path, out, f->err);
 }
 
+keel_status keel_model_folder_read(keel_model_folder *f, const char *file, bool required,
+                                   keel_model_folder_look *look, void *context) {
+    cJSON *json;
+    KEEL_TRY(keel_model_folder_json(f, file, required, &json));
+    const keel_status status = json ? look(context, json) : KEEL_OK;
+    cJSON_Delete(json);
+    return status;
+}
+
 keel_status keel_model_folder_size(const keel_model_folder *f, const cJSON *json, const char *key,
                                    size_t most, size_t *out) {
     double number = (double)*out;

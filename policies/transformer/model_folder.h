@@ -17,6 +17,10 @@ typedef struct keel_model_folder {
 keel_status keel_model_folder_name(keel_model_folder *folder, const char *file);
 /* The file's value, to be deleted; NULL where it is missing and not required. */
 keel_status keel_model_folder_json(keel_model_folder *folder, const char *file, bool required, cJSON **out);
+/* Reads the file's value, where it is there. */
+typedef keel_status keel_model_folder_look(void *context, const cJSON *json);
+keel_status keel_model_folder_read(keel_model_folder *folder, const char *file, bool required,
+                                   keel_model_folder_look *look, void *context);
 /* A whole number of 1 to most. *out 0 before: the key is required. */
 keel_status keel_model_folder_size(const keel_model_folder *folder, const cJSON *json, const char *key,
                                    size_t most, size_t *out);

@@ -10,18 +10,9 @@
 
 enum { MOST_SHARDS = 1000 };
 
-static keel_status join(keel_weights *weights, const char *dir, const char *name, const char **out,
-                        keel_err *err) {
-    keel_buf path = {0};
-    keel_buf_format(&path, "%s/%s", dir, name);
-    *out = path.failed ? NULL : keel_arena_strdup(&weights->arena, path.data);
-    keel_buf_free(&path);
-    return *out ? KEEL_OK : keel_nomem(err, dir);
-}
-
 static keel_status open_shard(keel_weights *weights, const char *dir, const char *name, keel_err *err) {
-    const char *path;
-    KEEL_TRY(join(weights, dir, name, &path, err));
+    const char *path = keel_path_join(&weights->arena, dir, name);
+    if (!path) return keel_nomem(err, dir);
     KEEL_TRY(keel_safetensors_map(path, &weights->shard[weights->n], err));
     weights->n++;
     return KEEL_OK;
@@ -70,10 +61,10 @@ static keel_status open_shards(keel_weights *weights, const char *dir, const cha
 }
 
 static keel_status open_all(keel_weights *weights, const char *dir, keel_err *err) {
-    const char *whole, *index_path;
+    const char *whole = keel_path_join(&weights->arena, dir, "model.safetensors"),
+               *index_path = keel_path_join(&weights->arena, dir, "model.safetensors.index.json");
     cJSON *index = NULL;
-    KEEL_TRY(join(weights, dir, "model.safetensors", &whole, err));
-    KEEL_TRY(join(weights, dir, "model.safetensors.index.json", &index_path, err));
+    if (!whole || !index_path) return keel_nomem(err, dir);
     if (access(whole, F_OK) != 0 && access(index_path, F_OK) == 0) {
         keel_status status = keel_json_parse_file(index_path, &index, err);
         if (status == KEEL_OK) status = open_shards(weights, dir, index_path, index, err);

@@ -247,7 +247,7 @@ static void same_bag(const keel_bag *bag, const keel_ngram_base *model, const ch
 static void each_field_holds_its_turns(void **state) {
     (void)state;
     keel_conversation conversation;
-    keel_sample sample[N_TOPICS];
+    keel_ngram_sample sample[N_TOPICS];
     add_sets(store, 30, "train");
     keel_base *base = tune_ngram();
     const keel_ngram_base *model = (const keel_ngram_base *)base;

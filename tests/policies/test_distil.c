@@ -61,7 +61,7 @@ static double risk_of(const keel_ngram_base *student, const char *ask) {
     keel_conversation conversation = {
         .external_id = "new", .n_turns = 1, .turns = &turn, .n_decisions = 1, .decisions = &decision};
     keel_arena arena = {0};
-    keel_sample sample;
+    keel_ngram_sample sample;
     float scalars[KEEL_STATE_SCALARS];
     assert_ok(keel__ngram_base_samples(student, &conversation, NULL, 1, &arena, &sample, &err));
     keel__ngram_base_state_scalars(student, &sample, keel_conversation_group_hash(&conversation), scalars);

@@ -86,7 +86,7 @@ static void words_sum_to_the_logit_that_the_probe_gives(void **state) {
     for (size_t i = 0; i < sizeof asks / sizeof *asks; i++) {
         keel_conversation *c = asked(asks[i], "I'm sorry, but I can't help with hurting anyone.");
         keel_base_evidence state_of, said;
-        keel_sample sample;
+        keel_ngram_sample sample;
         float scalars[KEEL_STATE_SCALARS], candidate[KEEL_CANDIDATE_SCALARS];
         c->external_id = i % 2 ? "c3" : "new";
         int64_t group = keel_conversation_group_hash(c);
