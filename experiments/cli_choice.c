@@ -1,5 +1,6 @@
 #include "experiments/cli_choice.h"
 
+#include "experiments/cli_policy.h"
 #include "policies/policy_internal.h"
 
 keel_status keel_cli_read_unfamiliar(const keel_cli *cli, bool *fall_back, keel_err *err) {
@@ -48,4 +49,12 @@ keel_status keel_cli_weigh(keel_cli *cli, keel_policy *policy, keel_err *err) {
     size_t count;
     KEEL_TRY(keel_cli_open_weights(cli, &weights, &count, err));
     return count ? keel_cli_blame(keel_policy_weigh(policy, weights[0], err), err) : KEEL_OK;
+}
+
+keel_status keel_cli_open_chooser(keel_cli *cli, keel_policy **policy, keel_base **base, keel_err *err) {
+    KEEL_TRY(keel_cli_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"), policy,
+                                  base, err));
+    KEEL_TRY(keel_cli_weigh(cli, *policy, err));
+    KEEL_TRY(keel_cli_open_threshold(cli, *policy, err));
+    return keel_cli_open_unfamiliar(cli, *policy, err);
 }

@@ -33,4 +33,8 @@ keel_status keel_cli_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS],
 /* The first of them, if given, for the policy. */
 keel_status keel_cli_weigh(keel_cli *cli, keel_policy *policy, keel_err *err);
 
+/* The policy of --policy with its base, of --base or beside it, as --weights, --harm-threshold and
+ * --unfamiliar change it. What was opened is the caller's, also on failure. */
+keel_status keel_cli_open_chooser(keel_cli *cli, keel_policy **policy, keel_base **base, keel_err *err);
+
 #endif

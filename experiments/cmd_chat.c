@@ -270,12 +270,7 @@ static keel_status run_here(keel_cli *cli, chatting *c, keel_err *err) {
     KEEL_TRY(keel_cli_read_propose(cli, &c->ask, err));
     KEEL_TRY(keel_cli_check_propose(&c->ask, err));
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
-    KEEL_TRY_GOTO(keel_cli_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"),
-                                       &policy, &base, err),
-                  done);
-    KEEL_TRY_GOTO(keel_cli_weigh(cli, policy, err), done);
-    KEEL_TRY_GOTO(keel_cli_open_threshold(cli, policy, err), done);
-    KEEL_TRY_GOTO(keel_cli_open_unfamiliar(cli, policy, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_chooser(cli, &policy, &base, err), done);
     c->policy = policy;
     c->base = base;
     c->ask.how.pool = pool;

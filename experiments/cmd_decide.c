@@ -264,12 +264,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_base *base = NULL;
     keel_status status;
     KEEL_TRY(keel_cli_integer(cli, "--skip-bad", 0, 1000000000, &work.skip_bad, err));
-    KEEL_TRY_GOTO(keel_cli_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"),
-                                       &policy, &base, err),
-                  done);
-    KEEL_TRY_GOTO(keel_cli_weigh(cli, policy, err), done);
-    KEEL_TRY_GOTO(keel_cli_open_threshold(cli, policy, err), done);
-    KEEL_TRY_GOTO(keel_cli_open_unfamiliar(cli, policy, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_chooser(cli, &policy, &base, err), done);
     work.policy = policy;
     work.base = base;
     KEEL_TRY_GOTO(decide_all(cli, &work, err), done);

@@ -340,11 +340,7 @@ static keel_status check_flags(const keel_cli *cli, keel_err *err) {
 }
 
 static keel_status open_policies(keel_cli *cli, replaying *work, keel_err *err) {
-    KEEL_TRY(keel_cli_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"),
-                                  &work->policy[FIRST], &work->base[FIRST], err));
-    KEEL_TRY(keel_cli_weigh(cli, work->policy[FIRST], err));
-    KEEL_TRY(keel_cli_open_threshold(cli, work->policy[FIRST], err));
-    KEEL_TRY(keel_cli_open_unfamiliar(cli, work->policy[FIRST], err));
+    KEEL_TRY(keel_cli_open_chooser(cli, &work->policy[FIRST], &work->base[FIRST], err));
     work->confidence = 0.95;
     KEEL_TRY(keel_cli_share(cli, "--confidence", &work->confidence, err));
     if (!keel_cli_has(cli, "--diff")) return KEEL_OK;

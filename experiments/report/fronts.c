@@ -5,24 +5,27 @@
 #include "experiments/pareto_report.h"
 #include "experiments/report/page.h"
 
-static keel_status put_front(keel_report_page *page, const cJSON *front, keel_err *err) {
+static keel_status put_figure(keel_report_page *page, const cJSON *front, keel_err *err) {
+    bool drawn = false;
+    keel_buf svg = {0};
+    const keel_status status = keel_plot_front(page->plotter, front, &svg, &drawn, err);
+    if (status == KEEL_OK && drawn) {
+        keel_buf_text(
+            page->html,
+            "<figure><figcaption>Safety against completion; the line joins the points of the front. The "
+            "table below has the numbers.</figcaption>\n");
+        keel_buf_append(page->html, svg.data, svg.length);
+        keel_buf_text(page->html, "</figure>\n");
+    }
+    keel_buf_free(&svg);
+    return status;
+}
+
+static void put_points(keel_buf *html, const cJSON *front) {
     static const char *const shown[] = {"completion_rate", "speed", "safety", "refusal_rate"};
     static const char *const heads[] = {"weights",      "completion rate", "speed",        "safety",
                                         "refusal rate", "utility",         "on the front", NULL};
-    keel_buf *html = page->html;
-    const cJSON *point, *number;
-    bool drawn = false;
-    keel_buf svg = {0};
-    keel_status status = keel_plot_front(page->plotter, front, &svg, &drawn, err);
-    if (status == KEEL_OK && drawn) {
-        keel_buf_text(
-            html,
-            "<figure><figcaption>Safety against completion; the line joins the points of the front. The "
-            "table below has the numbers.</figcaption>\n");
-        keel_buf_append(html, svg.data, svg.length);
-        keel_buf_text(html, "</figure>\n");
-    }
-    keel_buf_free(&svg);
+    const cJSON *point;
     keel__report_table(html, "Policies by the weights of accuracy, speed and safety", heads, true);
     cJSON_ArrayForEach (point, keel_json_get(front, "points")) {
         const bool on = cJSON_IsTrue(keel_json_get(point, "on_front"));
@@ -36,6 +39,10 @@ static keel_status put_front(keel_report_page *page, const cJSON *front, keel_er
         keel_buf_format(html, "<td role=cell data-label=\"on the front\">%s</td></tr>\n", on ? "yes" : "no");
     }
     keel__report_end_table(html);
+}
+
+static void put_sums(keel_buf *html, const cJSON *front) {
+    const cJSON *number, *trained = keel_json_get(front, "trained");
     keel_buf_text(html, "<p class=note>Hypervolume ");
     keel__report_put_number(html, keel_json_get(front, "hypervolume"), "%.4g");
     keel_buf_text(html, " above");
@@ -48,11 +55,17 @@ static keel_status put_front(keel_report_page *page, const cJSON *front, keel_er
     keel_buf_text(html, "), mean utility ");
     keel__report_put_number(html, keel_json_get(front, "mean_utility"), "%.3f");
     keel_buf_text(html, "; training took ");
-    keel__report_put_number(html, keel_json_get(keel_json_get(front, "trained"), "updates"), "%.0f");
+    keel__report_put_number(html, keel_json_get(trained, "updates"), "%.0f");
     keel_buf_text(html, " updates, ");
-    keel__report_put_number(html, keel_json_get(keel_json_get(front, "trained"), "transitions"), "%.0f");
+    keel__report_put_number(html, keel_json_get(trained, "transitions"), "%.0f");
     keel_buf_text(html, " transitions seen.</p>\n");
-    return status;
+}
+
+static keel_status put_front(keel_report_page *page, const cJSON *front, keel_err *err) {
+    KEEL_TRY(put_figure(page, front, err));
+    put_points(page->html, front);
+    put_sums(page->html, front);
+    return KEEL_OK;
 }
 
 keel_status keel__report_fronts(keel_report_page *page, keel_err *err) {
