@@ -12,9 +12,17 @@
 #include "core/text.h"
 
 /* A hostile text may make a pattern go back and forth: at each place that a match may begin so many steps are
- * allowed, and for all rules over one text so much time, looked at every WINDOW places. */
-enum { MOST_RULES = 256, MOST_NAME = 64, MOST_STEPS = 10000, MOST_HEAP_KB = 4096, WINDOW = 512 };
-static const double MOST_SECONDS = 0.05;
+ * allowed, and for all rules over one text, and over one conversation, so much time of the processor, looked
+ * at every WINDOW places and every few matches. */
+enum {
+    MOST_RULES = 256,
+    MOST_NAME = 64,
+    MOST_STEPS = 10000,
+    MOST_HEAP_KB = 4096,
+    WINDOW = 512,
+    MATCHES = 16
+};
+static const double MOST_SECONDS = 0.1, MOST_SECONDS_IN_ALL = 1;
 
 typedef struct rule {
     char name[MOST_NAME + 1];
@@ -152,6 +160,7 @@ typedef struct search {
     const char *text;
     size_t length;
     double until;
+    size_t matches;
     pcre2_match_data *data;
     pcre2_match_context *limits; /* its own: the window moves */
 } search;
@@ -173,12 +182,12 @@ static int find(search *s, const pcre2_code *code, size_t *from, size_t *end) {
         if (found != PCRE2_ERROR_NOMATCH && found < 0) return -1;
         const size_t *at = pcre2_get_ovector_pointer(s->data);
         if (found >= 0 && (at[0] < *from || at[1] <= at[0])) return -1; /* \K in odd places */
+        if ((found < 0 || ++s->matches % MATCHES == 0) && keel_clock_thread() > s->until) return -1;
         if (found >= 0) {
             *from = at[0], *end = at[1];
             return 1;
         }
         *from = next_character(s, *from + WINDOW + 1);
-        if (keel_clock() > s->until) return -1;
     }
     return 0;
 }
@@ -213,99 +222,121 @@ static const char *apply_all(const keel_redact *redact, search *s, keel_arena *a
     return s->text;
 }
 
-const char *keel_redact_text(const keel_redact *redact, const char *text, keel_arena *arena, bool *failed) {
-    if (!redact || !text || !*text) return text;
-    search s = {.text = text, .length = strlen(text), .until = keel_clock() + MOST_SECONDS};
+/* What is done to one text or one conversation. */
+typedef struct redaction {
+    const keel_redact *by;
+    keel_arena *arena;
+    double until;
+    bool failed;
+} redaction;
+
+static const char *redact_text(redaction *r, const char *text) {
+    if (!text || !*text) return text;
+    const double now = keel_clock_thread(), until = now + MOST_SECONDS;
+    search s = {.text = text, .length = strlen(text), .until = until < r->until ? until : r->until};
+    if (now > r->until) return "[too long to search]";
     if (keel_utf8_valid_prefix(text, s.length) != s.length) return "[not UTF-8]";
-    s.data = pcre2_match_data_create(1, redact->memory);
-    s.limits = pcre2_match_context_copy(redact->limits);
-    const char *out = s.data && s.limits ? apply_all(redact, &s, arena) : NULL;
+    s.data = pcre2_match_data_create(1, r->by->memory);
+    s.limits = pcre2_match_context_copy(r->by->limits);
+    const char *out = s.data && s.limits ? apply_all(r->by, &s, r->arena) : NULL;
     pcre2_match_context_free(s.limits);
     pcre2_match_data_free(s.data);
-    *failed = *failed || !out;
+    r->failed = r->failed || !out;
+    return out;
+}
+
+static redaction begin(const keel_redact *by, keel_arena *arena) {
+    return (redaction){.by = by, .arena = arena, .until = keel_clock_thread() + MOST_SECONDS_IN_ALL};
+}
+
+const char *keel_redact_text(const keel_redact *redact, const char *text, keel_arena *arena, bool *failed) {
+    if (!redact) return text;
+    redaction r = begin(redact, arena);
+    const char *out = redact_text(&r, text);
+    *failed = *failed || r.failed;
     return out;
 }
 
 /* ---- conversations ---- */
 
-/* Replaces a text of a JSON value if rules find something in it. */
-static void redact_string(const keel_redact *redact, char **text, keel_arena *arena, bool *failed) {
-    const char *clean = keel_redact_text(redact, *text, arena, failed);
-    if (!clean || clean == *text) return;
+/* A copy of cJSON's own of what rules leave of the text; NULL: they find nothing, or there is no memory. */
+static char *replaced(redaction *r, const char *text) {
+    const char *clean = redact_text(r, text);
+    if (!clean || clean == text) return NULL;
     char *own = cJSON_malloc(strlen(clean) + 1);
-    *failed = *failed || !own;
+    r->failed = r->failed || !own;
+    if (own) memcpy(own, clean, strlen(clean) + 1);
+    return own;
+}
+
+static void redact_string(redaction *r, char **text) {
+    char *own = replaced(r, *text);
     if (!own) return;
-    memcpy(own, clean, strlen(clean) + 1);
     cJSON_free(*text);
     *text = own;
 }
 
 /* A number in which a rule finds something becomes its text. */
-static void redact_number(const keel_redact *redact, cJSON *item, keel_arena *arena, bool *failed) {
+static void redact_number(redaction *r, cJSON *item) {
     char digits[KEEL_DECIMAL_SIZE];
     const char *text = item->valuestring; /* of a large whole number */
     if (!text) keel_decimal_print(digits, item->valuedouble), text = digits;
-    const char *clean = keel_redact_text(redact, text, arena, failed);
-    if (!clean || clean == text) return;
-    char *own = cJSON_malloc(strlen(clean) + 1);
-    *failed = *failed || !own;
+    char *own = replaced(r, text);
     if (!own) return;
-    memcpy(own, clean, strlen(clean) + 1);
     item->type = (item->type & ~0xff) | cJSON_String;
     cJSON_free(item->valuestring);
     item->valuestring = own;
 }
 
-static void redact_json(const keel_redact *redact, cJSON *item, keel_arena *arena, bool *failed) {
+static void redact_json(redaction *r, cJSON *item) {
     for (; item; item = item->next) {
-        if (item->string) redact_string(redact, &item->string, arena, failed);
-        if (cJSON_IsString(item)) redact_string(redact, &item->valuestring, arena, failed);
-        if (cJSON_IsNumber(item)) redact_number(redact, item, arena, failed);
-        redact_json(redact, item->child, arena, failed);
+        if (item->string) redact_string(r, &item->string);
+        if (cJSON_IsString(item)) redact_string(r, &item->valuestring);
+        if (cJSON_IsNumber(item)) redact_number(r, item);
+        redact_json(r, item->child);
     }
 }
 
 /* By its values: found in the text of it all, a rule could leave no JSON. What is no JSON is not kept. */
-static const char *redact_meta(const keel_redact *redact, const char *meta, keel_arena *arena, bool *failed) {
+static const char *redact_meta(redaction *r, const char *meta) {
     cJSON *json = NULL;
     keel_buf text = {0};
     const char *out = NULL;
     const keel_status status = keel_json_parse(meta, strlen(meta), "meta", &json, NULL);
-    *failed = *failed || status == KEEL_E_NOMEM;
+    r->failed = r->failed || status == KEEL_E_NOMEM;
     if (status != KEEL_OK) return NULL;
-    redact_json(redact, json, arena, failed);
-    if (!*failed && keel_json_print(json, false, &text, NULL) == KEEL_OK)
-        out = keel_arena_strndup(arena, text.data, text.length);
-    *failed = *failed || !out;
+    redact_json(r, json);
+    if (!r->failed && keel_json_print(json, false, &text, NULL) == KEEL_OK)
+        out = keel_arena_strndup(r->arena, text.data, text.length);
+    r->failed = r->failed || !out;
     keel_buf_free(&text);
     cJSON_Delete(json);
     return out;
 }
 
-static void redact_decision(const keel_redact *redact, const keel_decision *decision, keel_arena *arena,
-                            bool *failed) {
+static void redact_turn(redaction *r, keel_turn *t) {
+    t->text = redact_text(r, t->text);
+    t->act = redact_text(r, t->act);
+    t->model = redact_text(r, t->model);
+}
+
+static void redact_decision(redaction *r, const keel_decision *decision) {
     for (size_t i = 0; i < decision->n_candidates; i++) {
         keel_candidate *c = &decision->candidates[i];
-        c->text = keel_redact_text(redact, c->text, arena, failed);
-        c->act = keel_redact_text(redact, c->act, arena, failed);
-        c->model = keel_redact_text(redact, c->model, arena, failed);
+        c->text = redact_text(r, c->text);
+        c->act = redact_text(r, c->act);
+        c->model = redact_text(r, c->model);
     }
 }
 
 keel_status keel_redact_conversation(const keel_redact *redact, keel_conversation *conversation,
                                      keel_arena *arena, keel_err *err) {
-    bool failed = false;
     if (!redact) return KEEL_OK;
-    for (size_t i = 0; i < conversation->n_turns; i++) {
-        keel_turn *t = &conversation->turns[i];
-        t->text = keel_redact_text(redact, t->text, arena, &failed);
-        t->act = keel_redact_text(redact, t->act, arena, &failed);
-        t->model = keel_redact_text(redact, t->model, arena, &failed);
-    }
-    for (size_t i = 0; i < conversation->n_decisions; i++)
-        redact_decision(redact, &conversation->decisions[i], arena, &failed);
-    conversation->group = keel_redact_text(redact, conversation->group, arena, &failed);
-    conversation->external_id = keel_redact_text(redact, conversation->external_id, arena, &failed);
-    if (conversation->meta) conversation->meta = redact_meta(redact, conversation->meta, arena, &failed);
-    return failed ? keel_nomem(err, "redaction") : KEEL_OK;
+    redaction r = begin(redact, arena);
+    conversation->group = redact_text(&r, conversation->group);
+    conversation->external_id = redact_text(&r, conversation->external_id);
+    for (size_t i = 0; i < conversation->n_turns; i++) redact_turn(&r, &conversation->turns[i]);
+    for (size_t i = 0; i < conversation->n_decisions; i++) redact_decision(&r, &conversation->decisions[i]);
+    if (conversation->meta) conversation->meta = redact_meta(&r, conversation->meta);
+    return r.failed ? keel_nomem(err, "redaction") : KEEL_OK;
 }

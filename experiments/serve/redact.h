@@ -19,12 +19,13 @@ keel_status keel_redact_parse(keel_redact **out, const char *rules, const char *
 void keel_redact_close(keel_redact *redact); /* NULL is harmless */
 
 /* The text with what rules find replaced, in the arena; the text itself where they find nothing. NULL stays
- * NULL. A text on which a rule takes too many steps becomes "[NAME: too long to search]" as a whole: nothing
- * that was not searched is kept. NULL with out of memory: *failed is set, never cleared. From several threads
- * at once. redact NULL: the text. */
+ * NULL. A text on which a rule takes too many steps or too long becomes "[NAME: too long to search]" as a
+ * whole: nothing that was not searched is kept. NULL with out of memory: *failed is set, never cleared. From
+ * several threads at once. redact NULL: the text. */
 const char *keel_redact_text(const keel_redact *redact, const char *text, keel_arena *arena, bool *failed);
 /* All texts of a conversation in place: turns, candidates, acts, models, meta, its name and group; not source
- * and split. KEEL_E_NOMEM: nothing of it may be kept. */
+ * and split. Whatever they are it takes a second or two: what is left by then becomes
+ * "[too long to search]". KEEL_E_NOMEM: nothing of it may be kept. */
 keel_status keel_redact_conversation(const keel_redact *redact, keel_conversation *conversation,
                                      keel_arena *arena, keel_err *err);
 

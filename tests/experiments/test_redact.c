@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "experiments/serve/redact.h"
+#include "support/check.h"
 #include "support/faults.h"
 #include "support/scratch.h"
 
@@ -92,6 +93,38 @@ static void a_bad_rule_is_an_error_that_names_its_line(void **state) {
     assert_int_equal(keel_redact_open(&redact, "no-such-file", &err), KEEL_E_IO);
 }
 
+/* "aa…c" again and again: a match in every window, and every place before it as long as is allowed. */
+static char *slow_text(size_t length) {
+    char *text = malloc(length + 1);
+    for (size_t i = 0; i < length; i++) text[i] = i % 100 == 99 ? 'c' : 'a';
+    text[length] = '\0';
+    return text;
+}
+
+static void matches_among_hostile_places_do_not_buy_time(void **state) {
+    (void)state;
+    char *text = slow_text(4000000);
+    expect("slow\ta*a*[^ac]x|c\n", text, "[slow: too long to search]");
+    free(text);
+}
+
+static void a_conversation_of_hostile_texts_takes_its_time_once(void **state) {
+    (void)state;
+    enum { TURNS = 200 };
+    keel_redact *redact = NULL;
+    keel_arena arena = {0};
+    char *text = slow_text(2000000);
+    keel_turn turns[TURNS];
+    keel_conversation c = {.n_turns = TURNS, .turns = turns};
+    for (size_t i = 0; i < TURNS; i++) turns[i] = (keel_turn){.text = i + 1 < TURNS ? text : "hello"};
+    assert_ok(keel_redact_parse(&redact, "slow\ta*a*[^ac]x|c\n", "rules", &err));
+    assert_ok(keel_redact_conversation(redact, &c, &arena, &err));
+    assert_string_equal(turns[TURNS - 1].text, "[too long to search]");
+    keel_redact_close(redact);
+    keel_arena_free(&arena);
+    free(text);
+}
+
 static void numbers_and_keys_of_meta_are_searched(void **state) {
     (void)state;
     keel_redact *redact = NULL;
@@ -141,6 +174,8 @@ int main(void) {
         cmocka_unit_test(a_match_across_windows_is_found),
         cmocka_unit_test(a_hostile_text_is_given_up_as_a_whole),
         cmocka_unit_test(a_bad_rule_is_an_error_that_names_its_line),
+        cmocka_unit_test(matches_among_hostile_places_do_not_buy_time),
+        cmocka_unit_test(a_conversation_of_hostile_texts_takes_its_time_once),
         cmocka_unit_test(numbers_and_keys_of_meta_are_searched),
         cmocka_unit_test(without_memory_nothing_is_kept),
     };
