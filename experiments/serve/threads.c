@@ -6,6 +6,7 @@
 
 #include "core/hash.h"
 #include "core/memory.h"
+#include "core/text.h"
 
 /* Eight places for each hash; the one that was used the longest ago is given up. */
 enum { WAYS = 8, STANDARD = 65536, MOST_STEM = 120 };
@@ -114,7 +115,8 @@ void keel_threads_find(keel_threads *threads, const char *given, const char *use
     place *known = look_up(threads, key, &oldest);
     if (known) known->used = ++threads->now;
     if (known && known->answered)
-        snprintf(name, KEEL_THREADS_NAME, "%.*s~%s", MOST_STEM, known->name, request);
+        snprintf(name, KEEL_THREADS_NAME, "%.*s~%s",
+                 (int)keel_utf8_cut(known->name, strlen(known->name), MOST_STEM), known->name, request);
     else if (known)
         memcpy(name, known->name, KEEL_THREADS_NAME);
     pthread_mutex_unlock(&threads->lock);

@@ -161,6 +161,25 @@ static void a_talk_goes_on_where_its_answers_were_given(void **state) {
     keel_threads_close(threads);
 }
 
+/* A name that was cut within a letter would be none that the store takes. */
+static void a_long_name_of_a_talk_is_cut_at_a_letter(void **state) {
+    (void)state;
+    keel_threads *threads;
+    char given[128] = "", name[KEEL_THREADS_NAME], want[KEEL_THREADS_NAME];
+    const keel_turn turns[] = {{.role = KEEL_ROLE_USER, .text = "hi"},
+                               {.role = KEEL_ROLE_ASSISTANT, .text = "hello"}};
+    memset(given, 'a', 119);
+    snprintf(want, sizeof want, "%s~r2", given);
+    strcat(given, "\u00e9tude");
+    assert_ok(keel_threads_open(&threads, 0, &err));
+    keel_threads_find(threads, given, NULL, turns, 1, "r1", name);
+    assert_string_equal(name, given);
+    keel_threads_put(threads, given, NULL, turns, 2, name);
+    keel_threads_find(threads, given, NULL, turns, 1, "r2", name);
+    assert_string_equal(name, want);
+    keel_threads_close(threads);
+}
+
 static void the_map_of_talks_is_bounded(void **state) {
     (void)state;
     keel_threads *threads;
@@ -457,6 +476,7 @@ int main(void) {
         cmocka_unit_test(a_threshold_needs_a_policy_that_has_one),
         cmocka_unit_test(a_unit_stays_with_its_arm_and_shares_are_met),
         cmocka_unit_test(a_talk_goes_on_where_its_answers_were_given),
+        cmocka_unit_test(a_long_name_of_a_talk_is_cut_at_a_letter),
         cmocka_unit_test(the_map_of_talks_is_bounded),
         cmocka_unit_test(a_thousand_swaps_under_load_fail_no_request),
         cmocka_unit_test(a_policy_that_does_not_load_replaces_nothing),
