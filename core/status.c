@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "core/text.h"
+
 const char *keel_status_text(keel_status code) {
     switch (code) {
 #define X(name, number, text)                                                                                \
@@ -28,6 +30,8 @@ keel_status(keel_fail)(keel_err *err, keel_status code, const char *where, const
         snprintf(err->where, sizeof err->where, "%s", place);
         snprintf(err->message, sizeof err->message, "%s", message);
         err->hint[0] = '\0';
+        keel_utf8_mend(err->where);
+        keel_utf8_mend(err->message);
     }
     return code;
 }
@@ -38,6 +42,7 @@ keel_status(keel_hint)(keel_err *err, const char *format, ...) {
     va_start(args, format);
     vsnprintf(err->hint, sizeof err->hint, format, args);
     va_end(args);
+    keel_utf8_mend(err->hint);
     return err->code;
 }
 

@@ -30,7 +30,8 @@ typedef enum keel_status {
 #undef X
 } keel_status;
 
-/* What went wrong. All strings are NUL-terminated, cut if too long. */
+/* What went wrong. All strings are NUL-terminated, cut if too long, and UTF-8: in place of what is none, half
+ * a letter where a text was cut, stands '?'. */
 typedef struct keel_err {
     keel_status code;
     char where[320];   /* file and line, key, row or call; may be empty */

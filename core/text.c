@@ -73,6 +73,19 @@ size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes) {
     return cut;
 }
 
+void keel_utf8_mend(char *text) {
+    char *to = text;
+    for (size_t left = strlen(text), used; left > 0; text += used, left -= used) {
+        used = keel_utf8_valid_prefix(text, left);
+        memmove(to, text, used);
+        to += used;
+        if (used > 0) continue;
+        used = keel_utf8_broken(text, left, NULL);
+        *to++ = '?';
+    }
+    *to = '\0';
+}
+
 /* ---- what terminals may be shown ---- */
 
 bool keel_text_shows(int32_t point) {

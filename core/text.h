@@ -22,6 +22,9 @@ size_t keel_utf8_broken(const char *text, size_t length, bool *unfinished);
 /* Largest byte length <= max_bytes that ends on a code point (never cuts one). */
 size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes);
 
+/* In place: each part that is no UTF-8, such as half a letter, becomes '?'. */
+void keel_utf8_mend(char *text);
+
 /* Whether a terminal can be shown a code point: control characters, and format characters such as
  * bidirectional overrides, can rewrite what is on the screen. -1, for a byte that is no UTF-8, cannot be
  * shown. */

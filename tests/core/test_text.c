@@ -90,6 +90,22 @@ static void assert_folds(const char *text, const char *wanted) {
     keel_arena_free(&arena);
 }
 
+static void errors_are_utf8_whatever_they_are_made_of(void **state) {
+    (void)state;
+    keel_err e;
+    char place[400];
+    for (size_t i = 0; i < sizeof place; i++) place[i] = i % 2 ? '\xa9' : '\xc3'; /* é é é */
+    place[sizeof place - 1] = '\0';
+    keel_fail(&e, KEEL_E_INVALID, place, "unknown key \"%.3s\", %s%s%s", "\xc3\xa9\xc3\xa9", "\xff\xfe",
+              place, place);
+    keel_hint(&e, "try \"%.2s\"", "\xe2\x82\xac");
+    assert_string_equal(e.hint, "try \"?\"");
+    assert_memory_equal(e.message, "unknown key \"\xc3\xa9?\", ??\xc3", 21);
+    assert_int_equal(keel_utf8_valid_prefix(e.message, strlen(e.message)), strlen(e.message));
+    assert_int_equal(keel_utf8_valid_prefix(e.where, strlen(e.where)), strlen(e.where));
+    assert_int_equal(e.where[strlen(e.where) - 1], '?');
+}
+
 static void folding_lowers_normalises_and_straightens_apostrophes(void **state) {
     (void)state;
     assert_folds("", "");
@@ -268,6 +284,7 @@ int main(void) {
         cmocka_unit_test(invalid_utf8_ends_the_valid_prefix_where_it_starts),
         cmocka_unit_test(a_nul_byte_is_not_valid_text),
         cmocka_unit_test(cuts_never_part_a_code_point),
+        cmocka_unit_test(errors_are_utf8_whatever_they_are_made_of),
         cmocka_unit_test(folding_lowers_normalises_and_straightens_apostrophes),
         cmocka_unit_test(folding_makes_room_for_code_points_that_grow),
         cmocka_unit_test(folding_ends_at_bytes_that_are_not_utf8),
