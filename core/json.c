@@ -160,6 +160,15 @@ void keel_json_put_string(keel_buf *buf, const char *text) {
     keel_buf_append(buf, "\"", 1);
 }
 
+void keel_json_mend(cJSON *json) {
+    for (; json; json = json->next) {
+        if (json->string && !(json->type & cJSON_StringIsConst)) keel_utf8_mend(json->string);
+        if (cJSON_IsString(json) && json->valuestring && !(json->type & cJSON_IsReference))
+            keel_utf8_mend(json->valuestring);
+        keel_json_mend(json->child);
+    }
+}
+
 typedef struct printer {
     keel_buf *buf;
     bool pretty;

@@ -87,5 +87,7 @@ bool keel_json_add(cJSON *to, const char *key, cJSON *item);
 size_t keel_json_lost(void);
 /* Counts a part that is left out for want of memory outside cJSON, so that it is no silent loss. */
 void keel_json_lose(void);
+/* Strings and keys that are not UTF-8, such as paths, are made so (keel_utf8_mend). NULL is harmless. */
+void keel_json_mend(cJSON *json);
 
 #endif

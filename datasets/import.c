@@ -10,6 +10,7 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/text.h"
 #include "datasets/dedupe.h"
 #include "datasets/prefetch.h"
 #include "datasets/reader_internal.h"
@@ -187,6 +188,7 @@ static void bind_import(sqlite3_stmt *statement, const import *in, const keel_re
     const char *source = in->options.source, *columns = in->options.columns;
     snprintf(name, NAME_SIZE, "%s%s%s%s%s", source ? source : "", source ? ":" : "", reader->name,
              columns ? " " : "", columns ? columns : "");
+    keel_utf8_mend(name); /* of a file, and cut */
     keel__bind_text(statement, 1, hash);
     keel__bind_text(statement, 2, reader->format->name);
     keel__bind_text(statement, 3, in->options.split ? in->options.split : "");

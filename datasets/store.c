@@ -111,6 +111,9 @@ keel_status keel__store_fail(const keel_store *store, const char *doing, keel_er
 
 /* ---- statements ---- */
 
+/* The statement that was given a text which is no text: what reads it would call the store damaged. */
+static _Thread_local const sqlite3_stmt *unfit;
+
 static const char *const statement_sql[] = {
 #define X(name, sql) sql,
     KEEL__STORE_SQL(X)
@@ -124,6 +127,7 @@ keel_status keel__store_statement(keel_store *store, keel__sql which, sqlite3_st
         sqlite3_prepare_v3(store->db, statement_sql[which], -1, SQLITE_PREPARE_PERSISTENT, cached, NULL))
         return keel__store_fail(store, "preparing a statement", err);
     sqlite3_reset(*cached);
+    if (unfit == *cached) unfit = NULL;
     *out = *cached;
     return KEEL_OK;
 }
@@ -132,11 +136,17 @@ keel_status keel__store_prepare(keel_store *store, const char *sql, sqlite3_stmt
     if (store->rollback_due) keel_store_rollback(store);
     if (sqlite3_prepare_v2(store->db, sql, -1, out, NULL))
         return keel__store_fail(store, "preparing a statement", err);
+    if (unfit == *out) unfit = NULL;
     return KEEL_OK;
 }
 
 keel_status keel__store_step(keel_store *store, sqlite3_stmt *statement, bool *row, const char *doing,
                              keel_err *err) {
+    if (unfit == statement) {
+        unfit = NULL;
+        keel_fail(err, KEEL_E_INVALID, store->path, "%s: a name or a path is not UTF-8", doing);
+        return keel_hint(err, "a store holds only text; rename the file or folder");
+    }
     int code = sqlite3_step(statement);
     if (code == SQLITE_ROW) {
         *row = true;
@@ -217,6 +227,8 @@ static keel_status query_int(keel_store *store, const char *sql, int64_t *out, k
 /* ---- binding and reading ---- */
 
 void keel__bind_text(sqlite3_stmt *statement, int place, const char *text) {
+    const size_t length = text ? strlen(text) : 0;
+    if (text && keel_utf8_valid_prefix(text, length) != length) unfit = statement;
     sqlite3_bind_text(statement, place, text, -1, SQLITE_STATIC);
 }
 

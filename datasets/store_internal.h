@@ -337,7 +337,7 @@ void keel__rows_forget(keel_store *store);
 void keel__rows_free(keel_store *store);
 int keel__rows_install(sqlite3 *db); /* SQLite's code */
 
-/* Binding: texts must outlive the step; NULL and absent become SQL NULL. */
+/* Binding: texts must outlive the step, which fails if one is not UTF-8; NULL and absent become SQL NULL. */
 void keel__bind_text(sqlite3_stmt *statement, int place, const char *text);
 void keel__bind_optional(sqlite3_stmt *statement, int place, keel_optional value);
 keel_optional keel__column_optional(sqlite3_stmt *statement, int column);

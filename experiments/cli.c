@@ -166,7 +166,8 @@ keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, co
     return check_complete(cli, words, err);
 }
 
-keel_status keel_cli_check_result(const keel_cli *cli, keel_err *err) {
+keel_status keel_cli_check_result(keel_cli *cli, keel_err *err) {
+    keel_json_mend(cli->result);
     if (keel_json_lost() == cli->json_lost) return KEEL_OK;
     return keel_fail(err, KEEL_E_NOMEM, NULL, "for the result");
 }

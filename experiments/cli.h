@@ -104,7 +104,7 @@ void keel_cli_free(keel_cli *cli);
  * KEEL_E_NOMEM, not KEEL_OK. */
 keel_status keel_cli_run(keel_cli *cli, keel_err *err);
 /* The same check, before a result is kept somewhere. */
-keel_status keel_cli_check_result(const keel_cli *cli, keel_err *err);
+keel_status keel_cli_check_result(keel_cli *cli, keel_err *err);
 
 /* Puts what was told at the end of the result, for printing. Told, not kept: a command that was cut off and
  * given again is recorded, and marked as done in a run, as one that was not. */

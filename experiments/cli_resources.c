@@ -144,6 +144,7 @@ keel_status keel_record_run(keel_cli *cli, keel_store *store, keel_err *err) {
     cJSON *arguments = arguments_json(cli);
     keel_status status;
     KEEL_TRY_GOTO(keel_cli_check_result(cli, err), done);
+    keel_json_mend(arguments);
     KEEL_TRY_GOTO(keel_json_print(arguments, false, &config, err), done);
     KEEL_TRY_GOTO(keel_json_print(cli->result, false, &result, err), done);
     KEEL_TRY_GOTO(find_metrics(cli->result, &names, &metrics, err), done);

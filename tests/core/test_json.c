@@ -334,6 +334,20 @@ static void an_array_is_read_item_by_item_as_strictly_as_at_once(void **state) {
     }
 }
 
+static void what_is_not_utf8_can_be_made_so(void **state) {
+    (void)state;
+    cJSON *value = cJSON_CreateObject();
+    keel_buf buf = {0};
+    cJSON_AddStringToObject(value, "a\xff", "\xc3\xa9\xc3");
+    cJSON_AddStringToObject(cJSON_AddObjectToObject(value, "b"), "c", "d\xe9/e");
+    keel_json_mend(value);
+    keel_json_mend(NULL);
+    assert_int_equal(keel_json_print(value, false, &buf, NULL), KEEL_OK);
+    assert_string_equal(buf.data, "{\"a?\":\"\xc3\xa9?\",\"b\":{\"c\":\"d?/e\"}}");
+    cJSON_Delete(value);
+    keel_buf_free(&buf);
+}
+
 static void text_that_is_not_utf8_is_not_printed(void **state) {
     (void)state;
     cJSON *value = cJSON_CreateString("a\xff");
@@ -424,6 +438,7 @@ int main(void) {
         cmocka_unit_test(what_is_printed_reads_back_the_same),
         cmocka_unit_test(values_in_an_arena_are_the_same_and_need_no_freeing),
         cmocka_unit_test(an_array_is_read_item_by_item_as_strictly_as_at_once),
+        cmocka_unit_test(what_is_not_utf8_can_be_made_so),
         cmocka_unit_test(text_that_is_not_utf8_is_not_printed),
         cmocka_unit_test(files_round_trip_and_errors_name_the_file),
     };

@@ -490,6 +490,22 @@ static void a_name_that_two_sources_share_must_say_which(void **state) {
     assert_int_equal(keel_store_conversation(store, 77, &arena, &out, &err), KEEL_E_NOT_FOUND);
 }
 
+/* What reads it would call the store damaged. */
+static void a_name_that_is_no_text_is_refused(void **state) {
+    (void)state;
+    keel_conversation conversation;
+    int64_t id;
+    make(&conversation, "caf\xe9", NULL, NULL, "x", "y");
+    assert_int_equal(keel_store_add_conversation(store, &conversation, false, "f", NULL, &err),
+                     KEEL_E_INVALID);
+    contains(err.message, "not UTF-8");
+    make(&conversation, "caf\xc3\xa9", NULL, NULL, "x", "y");
+    add(&conversation);
+    assert_ok(keel_store_find_conversation(store, "caf\xc3\xa9", &id, &err));
+    assert_int_equal(keel_store_find_conversation(store, "caf\xe9", &id, &err), KEEL_E_INVALID);
+    assert_ok(keel_store_find_conversation(store, "caf\xc3\xa9", &id, &err));
+}
+
 static void decisions_out_of_order_are_refused(void **state) {
     (void)state;
     keel_conversation rich;
@@ -898,6 +914,7 @@ int main(void) {
         TEST(the_same_again_changes_nothing_and_other_content_is_a_conflict),
         TEST(merging_adds_candidates_and_drops_features_that_no_longer_fit),
         TEST(a_name_that_two_sources_share_must_say_which),
+        TEST(a_name_that_is_no_text_is_refused),
         TEST(decisions_out_of_order_are_refused),
         TEST(decisions_keep_their_own_candidates_be_they_none_or_many),
         TEST(the_content_hash_ignores_order_and_split_but_no_content),

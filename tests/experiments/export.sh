@@ -47,6 +47,19 @@ hostile=$(printf 'a\033[2J.jsonl')
 expect "a name that would wipe the terminal" 0 "" export --store s.db --format chat --out "$hostile" --quiet
 grep -q '^a?\[2J.jsonl: ' out.txt || fail "results are harmless: $(cat -v out.txt)"
 
+# A folder of an older time, whose name is not UTF-8; what would stand in the store is refused.
+old=$(printf 'caf\351')
+if mkdir "$old" 2>/dev/null; then
+    chat 40 en >"$old/in.jsonl"
+    expect "a store in it" 0 "" import --store "$old/s.db" "$old/in.jsonl" --quiet
+    expect "labels" 0 "" label --store "$old/s.db" --quiet
+    expect "a base in it" 0 "" sft --store "$old/s.db" --base builtin --out "$old/base" --threads 1 --json --quiet
+    grep -q '"caf?/base' out.txt || fail "the result says so in UTF-8: $(cat -v out.txt)"
+    expect "a source that is no text" 1 "is not UTF-8" import --store "$old/s.db" --source "$old" log.jsonl --quiet
+    expect "the store is whole" 0 "" stats --store "$old/s.db"
+    expect "its runs too" 0 "" export --store "$old/s.db" --format chat --quiet
+fi
+
 # With a policy: what it would do, beside every candidate. The choice is that of `keel replay`.
 chat 40 en >many.jsonl
 "$KEEL" import --store many.db many.jsonl --quiet >/dev/null
