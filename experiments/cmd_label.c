@@ -326,9 +326,10 @@ static void print_agreement(const cJSON *agreement, FILE *out) {
         fputc('\n', out);
         keel_cli_print_agreement(&head, &agreement, 1, out);
     } else {
-        fputs("\nHow far to trust these labels is unknown here: no response has a human label (keel judge "
-              "--help).\n",
-              out);
+        fputs(
+            "\nHow far to trust these labels is unknown: no response has a human label. `keel review` collects "
+            "some; then `keel judge test` says how the judge agrees with them.\n",
+            out);
     }
 }
 
