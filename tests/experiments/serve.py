@@ -193,7 +193,7 @@ def a_deadline():
     s = Server("--upstream", NEVER + "/slow/v1,name=slow", "--upstream", UPSTREAM + "/normal/v1,name=quick", "--deadline", "0.4s")
     status, _, said = s.ask("POST", "/v1/chat/completions", chat("Please tell me about train times", keel={"details": True}))
     assert status == 200 and {a["from"] for a in said["keel"]["actions"]} == {"quick", "fixed"} and "slow" in said["keel"]["troubles"], said
-    assert said["keel"]["ms"]["upstream"] >= 395, said["keel"]["ms"]
+    assert said["keel"]["ms"]["total"] >= 395, said["keel"]["ms"]  # from its arrival on, as the deadline
     s.end()
     s = Server("--upstream", NEVER + "/drip/v1,name=drip")
     c = s.connect()
