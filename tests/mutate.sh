@@ -66,7 +66,7 @@ tests_of() {
     policies/encoder_base/loss.c) echo policies/test_distil policies/test_encoder_base policies/test_encoder_parts ;;
     policies/encoder_base/* | policies/base_file.c) echo policies/test_encoder_base policies/test_encoder_parts policies/test_encoder_resume ;;
     policies/decoder_base/*) echo policies/test_decoder_base policies/test_decoder_taught ;;
-    policies/artefact.c) echo policies/test_artefact rl/test_train ;;
+    policies/artefact.c) echo policies/test_artefact rl/test_train rl/test_train_again ;;
     policies/familiar.c) echo policies/test_familiar ;;
     policies/explain.c) echo policies/test_explain ;;
     policies/transformer/lora.* | policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_fake policies/test_bert_tape policies/test_bert_adapt policies/test_bert_matrix ;;
@@ -98,9 +98,9 @@ tests_of() {
     rl/judge/overall*.c | rl/judge/ridge_fqe.c) echo rl/test_overall rl/test_evaluate ;;
     rl/judge/metric_sums.c) echo rl/test_metric_sums rl/test_evaluate ;;
     rl/search/*) echo rl/test_search ;;
-    rl/train/train.c) echo rl/test_train ;;
+    rl/train/train.c) echo rl/test_train rl/test_train_again ;;
     rl/learn/loss_cost.c) echo rl/test_ordinary rl/test_learners ;;
-    rl/learn/learner_config.c | rl/learn/learner_options.h | rl/learn/bcq.c | rl/train/export.c | rl/train/checkpoint.c) echo rl/test_learner rl/test_train ;;
+    rl/learn/learner_config.c | rl/learn/learner_options.h | rl/learn/bcq.c | rl/train/export.c | rl/train/checkpoint.c) echo rl/test_learner rl/test_train rl/test_train_again ;;
     rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners rl/test_reward_conditioning ;;
     experiments/search/* | experiments/recipe*.c) echo experiments/test_search_plan experiments/test_recipe ;;
     experiments/http.c) echo experiments/test_http ;;

@@ -1,19 +1,9 @@
 /* Choosing among checkpoints on a part of the split that nothing was learned from: what is chosen, when
  * nothing can be, and the same bytes whatever the threads and interruptions. */
-#include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "core/file.h"
-#include "core/json.h"
 #include "core/pcg.h"
-#include "policies/encode_store.h"
-#include "rl/fixture.h"
+#include "rl/runs.h"
 #include "rl/train/train.h"
 #include "rl/train/validate_internal.h"
-#include "support/interrupt.h"
 #include "support/threads.h"
 
 typedef struct world {
@@ -51,14 +41,11 @@ static void add_tasks(keel_store *store, size_t count) {
 
 static world open_world(const char *name, size_t tasks) {
     world w = {.base = fixture_base(KEEL_SPACE_ACTS), .validates = true};
-    keel_pool *pool = NULL;
     w.store = fixture_store(name);
     snprintf(w.folder, sizeof w.folder, "scratch-%s", name);
     add_tasks(w.store, tasks);
     fixture_derive(w.store);
-    MUST(keel_pool_open(&pool, 1, err));
-    MUST(keel_encode_store(w.store, NULL, &w.base, pool, NULL, err));
-    keel_pool_close(pool);
+    run_encode(w.store, &w.base);
     MUST(keel_split_parse("train", &w.split, err));
     MUST(keel_options_defaults(keel_reward_options, &w.rewards, err));
     MUST(keel_split_cut(&w.split, "0/3", &w.validation.part, &w.validation.rest, err));
@@ -97,30 +84,16 @@ static keel_status train(world *w, const char *out, size_t threads, keel_err *er
     return status;
 }
 
-static void assert_same_file(const world *w, const char *a, const char *b, const char *name) {
-    char path[2][600], hex[2][65];
-    snprintf(path[0], sizeof path[0], "%s/%s%s", w->folder, a, name);
-    snprintf(path[1], sizeof path[1], "%s/%s%s", w->folder, b, name);
-    for (size_t i = 0; i < 2; ++i) MUST(keel_file_hash(path[i], hex[i], err));
-    assert_string_equal(hex[0], hex[1]);
-}
-
 static void assert_same_run(const world *w, const char *a, const char *b) {
-    assert_same_file(w, a, b, "/model.safetensors");
-    assert_same_file(w, a, b, "/keel.json");
-    assert_same_file(w, a, b, ".jsonl");
+    assert_same_file(w->folder, a, b, "/model.safetensors");
+    assert_same_file(w->folder, a, b, "/keel.json");
+    assert_same_file(w->folder, a, b, ".jsonl");
     assert_false(keel_file_exists(scratch_path(w->folder, ".b.checkpoint")));
 }
 
-/* What the artefact says of the choice; the caller deletes. */
-static cJSON *told(const world *w, const char *out) {
-    char path[64];
-    cJSON *manifest = NULL;
-    snprintf(path, sizeof path, "%s/keel.json", out);
-    MUST(keel_json_parse_file(scratch_path(w->folder, path), &manifest, err));
-    cJSON *metrics = cJSON_GetObjectItemCaseSensitive(manifest, "metrics");
-    cJSON *validation = cJSON_DetachItemFromObjectCaseSensitive(metrics, "validation");
-    cJSON_Delete(manifest);
+/* What an artefact says of the choice. */
+static const cJSON *told(const cJSON *manifest) {
+    const cJSON *validation = keel_json_get(keel_json_get(manifest, "metrics"), "validation");
     assert_non_null(validation);
     return validation;
 }
@@ -140,7 +113,8 @@ static void the_highest_bound_is_chosen_and_its_parameters_are_kept(void **state
     w.config.rate_decay = false;   /* so that a shorter run is the longer one's beginning */
     w.config.learning_rate = 0.05; /* more steps do not always help */
     MUST(train(&w, "long", 1, err));
-    cJSON *validation = told(&w, "long");
+    cJSON *manifest = run_manifest(w.folder, "long");
+    const cJSON *validation = told(manifest);
     const cJSON *rows = cJSON_GetObjectItemCaseSensitive(validation, "checkpoints");
     assert_int_equal(cJSON_GetArraySize(rows), 4);
     cJSON_ArrayForEach (row, rows) {
@@ -159,8 +133,8 @@ static void the_highest_bound_is_chosen_and_its_parameters_are_kept(void **state
     w.split = w.validation.rest;
     w.config.steps = (int64_t)at;
     MUST(train(&w, "short", 1, err));
-    assert_same_file(&w, "long", "short", "/model.safetensors");
-    cJSON_Delete(validation);
+    assert_same_file(w.folder, "long", "short", "/model.safetensors");
+    cJSON_Delete(manifest);
     close_world(&w);
 }
 
@@ -168,7 +142,8 @@ static void with_too_few_conversations_the_last_checkpoint_is_kept(void **state)
     (void)state;
     world w = open_world("validate-few", 60);
     MUST(train(&w, "judged", 1, err));
-    cJSON *validation = told(&w, "judged");
+    cJSON *manifest = run_manifest(w.folder, "judged");
+    const cJSON *validation = told(manifest);
     const cJSON *first = cJSON_GetObjectItemCaseSensitive(validation, "checkpoints")->child;
     assert_true(number(first, "ess") < 30);
     assert_true(isnan(number(first, "bound")) && isnan(number(first, "value")));
@@ -177,8 +152,8 @@ static void with_too_few_conversations_the_last_checkpoint_is_kept(void **state)
     w.validates = false;
     w.split = w.validation.rest;
     MUST(train(&w, "last", 1, err));
-    assert_same_file(&w, "judged", "last", "/model.safetensors");
-    cJSON_Delete(validation);
+    assert_same_file(w.folder, "judged", "last", "/model.safetensors");
+    cJSON_Delete(manifest);
     close_world(&w);
 }
 
@@ -213,35 +188,11 @@ static void the_choice_is_the_same_for_any_number_of_threads(void **state) {
     close_world(&w);
 }
 
-typedef struct watch {
-    char path[512];
-    size_t lines;
-} watch;
-
-/* Interrupts as soon as the metrics file holds so many lines, wherever training or judging is by then. */
-static void *interrupt_soon(void *context) {
-    const watch *at = context;
-    for (int i = 0; i < 50000; ++i) {
-        keel_buf text = {0};
-        size_t lines = 0;
-        if (keel_file_exists(at->path) && keel_file_read(at->path, 0, &text, NULL) == KEEL_OK)
-            for (size_t c = 0; c < text.length; ++c) lines += text.data[c] == '\n';
-        keel_buf_free(&text);
-        if (lines >= at->lines) break;
-        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
-    }
-    interrupt_set(true);
-    return NULL;
-}
-
 static keel_status interrupt_run(world *w, size_t lines, keel_err *err) {
-    watch at = {.lines = lines};
-    pthread_t thread;
-    snprintf(at.path, sizeof at.path, "%s/b.jsonl", w->folder);
-    assert_int_equal(pthread_create(&thread, NULL, interrupt_soon, &at), 0);
+    run_watch watch;
+    run_watch_begin(&watch, w->folder, "b.jsonl", lines);
     keel_status status = train(w, "b", 2, err);
-    pthread_join(thread, NULL);
-    interrupt_set(false);
+    run_watch_end(&watch);
     return status;
 }
 
@@ -276,18 +227,12 @@ static void a_killed_choice_goes_on_to_the_same_bytes(void **state) {
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            keel_store *store = NULL; /* a handle does not cross a fork */
-            if (keel_store_open(&store, scratch_path(w.folder, "logs.keel"), KEEL_STORE_READ, NULL) !=
-                KEEL_OK)
-                _exit(1);
-            w.store = store;
             keel_err error = {0};
+            w.store = run_store(w.folder);
             _exit(train(&w, "b", 1, &error) == KEEL_OK ? 0 : 1);
         }
         nanosleep(&(struct timespec){.tv_nsec = (round + 1) * 40000000L}, NULL);
-        kill(child, SIGKILL);
-        int how;
-        waitpid(child, &how, 0);
+        run_kill(child);
     }
     MUST(train(&w, "b", 2, err));
     assert_same_run(&w, "a", "b");
