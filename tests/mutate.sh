@@ -83,7 +83,7 @@ tests_of() {
     policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_bert_matrix policies/test_tokenizer ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
-    rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_corrected rl/test_evaluate rl/test_truth ;;
+    rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_corrected rl/test_evaluate rl/test_evaluate_tasks rl/test_truth ;;
     rl/judge/agreement.c) echo rl/test_agreement ;;
     rl/judge/corrected.c) echo rl/test_corrected ;;
     rl/judge/review_order.c) echo rl/test_review_order ;;
@@ -93,10 +93,10 @@ tests_of() {
     rl/judge/magic.c) echo rl/test_ope ;;
     rl/judge/bounds.c) echo rl/test_bounds ;;
     rl/judge/fqe.c) echo rl/test_fqe ;;
-    rl/judge/answer.c) echo rl/test_answer rl/test_evaluate ;;
-    rl/judge/evaluate*.c) echo rl/test_evaluate ;;
-    rl/judge/overall*.c | rl/judge/ridge_fqe.c) echo rl/test_overall rl/test_evaluate ;;
-    rl/judge/metric_sums.c) echo rl/test_metric_sums rl/test_evaluate ;;
+    rl/judge/answer.c) echo rl/test_answer rl/test_evaluate rl/test_evaluate_tasks ;;
+    rl/judge/evaluate*.c) echo rl/test_evaluate rl/test_evaluate_tasks ;;
+    rl/judge/overall*.c | rl/judge/ridge_fqe.c) echo rl/test_overall rl/test_evaluate rl/test_evaluate_tasks ;;
+    rl/judge/metric_sums.c) echo rl/test_metric_sums rl/test_evaluate rl/test_evaluate_tasks ;;
     rl/search/*) echo rl/test_search ;;
     rl/train/train.c) echo rl/test_train rl/test_train_again ;;
     rl/learn/loss_cost.c) echo rl/test_ordinary rl/test_learners ;;
