@@ -35,7 +35,7 @@ expect "a log that teaches an encoder nothing" 1 "risks alone" sft --store unlab
 expect "two modes" 2 "says lora, --set says full" sft --store s.db --base "$golden/bert/mean" --mode lora --set mode=full --out p
 expect "an encoder is tuned before a policy stands on it" 1 "keel sft --base" train --store unlabelled.db --base "$golden/bert/mean" --algo cql --out p
 expect "train needs --base" 2 "--base" train --store s.db --algo cql --out p
-expect "eval needs something to judge" 2 "nothing to judge" eval --store s.db
+expect "eval needs something to judge" 2 "nothing to evaluate" eval --store s.db
 expect "replay needs --policy" 2 "--policy" replay --store s.db
 expect "decide needs --policy" 2 "--policy" decide log.jsonl
 expect "simulate needs somebody who answers" 2 "nobody answers" simulate --store s.db --env support-desk --episodes 1
