@@ -71,8 +71,7 @@ static keel_status check_use(const keel_cli *cli, const keel_compress_config *co
                      {"critic_ratio", config->critic_ratio > 0},
                      {"--anyway", keel_cli_has(cli, "--anyway")}};
     for (size_t i = 0; !keel_cli_has(cli, "--policy") && i < sizeof of_policy / sizeof *of_policy; i++)
-        if (of_policy[i].given)
-            return keel_fail(err, KEEL_E_USAGE, of_policy[i].name, "needs --policy");
+        if (of_policy[i].given) return keel_fail(err, KEEL_E_USAGE, of_policy[i].name, "needs --policy");
     if (keel_cli_has(cli, "--trials") && !keel_cli_has(cli, "--target"))
         return keel_fail(err, KEEL_E_USAGE, "--trials", "needs --target, whose trials it bounds");
     if (keel_cli_has(cli, "--before") && !keel_cli_has(cli, "--store"))
@@ -123,8 +122,7 @@ static keel_status open_log(keel_cli *cli, compressing *c, keel_err *err) {
     const char *held_out = keel_cli_value(cli, "--held-out");
     if (!keel_cli_has(cli, "--store")) {
         if (!keel_cli_has(cli, "--split") && !held_out) return KEEL_OK;
-        return keel_fail(err, KEEL_E_USAGE, held_out ? "--held-out" : "--split",
-                         "needs --store");
+        return keel_fail(err, KEEL_E_USAGE, held_out ? "--held-out" : "--split", "needs --store");
     }
     KEEL_TRY(keel_cli_blame(keel_split_parse(held_out ? held_out : "test", &c->held_out, err), err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_WRITE, &c->store, err));
@@ -214,7 +212,8 @@ static keel_status make_both(keel_cli *cli, compressing *c, const keel_compress_
 static keel_status compress_both(keel_cli *cli, compressing *c, const keel_compress_job *job, keel_err *err) {
     keel_folder_write folder;
     if (!c->store)
-        return keel_fail(err, KEEL_E_USAGE, "--policy", "needs --store, on whose held-out conversations it is tested");
+        return keel_fail(err, KEEL_E_USAGE, "--policy",
+                         "needs --store, on whose held-out conversations it is tested");
     KEEL_TRY(keel_folder_begin(&folder, keel_cli_value(cli, "--out"), err));
     keel_status status = make_both(cli, c, job, folder.temporary, err);
     if (status == KEEL_OK) return keel_folder_commit(&folder, err);
