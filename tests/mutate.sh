@@ -58,6 +58,7 @@ tests_of() {
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
     policies/compress/quantise.c | policies/compress/calibrate.c | policies/compress_base.c | policies/transformer/weights.c) echo policies/test_compress ;;
+    policies/compress/sensitive.c) echo policies/test_compress experiments/compress_target ;;
     policies/compress/prune_qnet.c) echo policies/test_prune_qnet ;;
     policies/compress/prun*.c | policies/compress/rank.c | policies/compress/sample.c | policies/transformer/llama_slice.c) echo policies/test_prune policies/test_prune_bert ;;
     policies/transformer/bert_slice.c | policies/transformer/bert_encode.c) echo policies/test_prune_bert policies/test_bert ;;
@@ -116,6 +117,8 @@ tests_of() {
     experiments/http_client.c) echo experiments/test_http_client ;;
     experiments/edge/* | experiments/cli_policy.c | experiments/decision.c) echo experiments/test_keel_decide ;;
     experiments/cmd_verify.c) echo experiments/convert ;;
+    experiments/compress_measure.c | experiments/compress_target.c) echo experiments/compress_target experiments/compress ;;
+    experiments/compress_*.c | experiments/cmd_compress.c) echo experiments/compress experiments/compress_target ;;
     experiments/review/*) echo experiments/test_review_desk ;;
     esac
 }
