@@ -101,11 +101,27 @@ static char *slow_text(size_t length) {
     return text;
 }
 
+/* How long a text must be to take too long depends on the processor: each is searched to its end, or given
+ * up. */
 static void matches_among_hostile_places_do_not_buy_time(void **state) {
     (void)state;
-    char *text = slow_text(4000000);
-    expect("slow\ta*a*[^ac]x|c\n", text, "[slow: too long to search]");
-    free(text);
+    static const char rule[] = "slow\ta*a*[^ac]x|c\n", given_up[] = "[slow: too long to search]";
+    keel_redact *redact = NULL;
+    assert_ok(keel_redact_parse(&redact, rule, "rules", &err));
+    bool over = false;
+    for (size_t length = 1000000; !over && length < 1000000000; length *= 4) {
+        keel_arena arena = {0};
+        bool failed = false;
+        char *text = slow_text(length);
+        const char *kept = keel_redact_text(redact, text, &arena, &failed);
+        over = !strcmp(kept, given_up);
+        assert_true(over || !strchr(kept, 'c'));
+        assert_false(failed);
+        keel_arena_free(&arena);
+        free(text);
+    }
+    assert_true(over);
+    keel_redact_close(redact);
 }
 
 static void a_conversation_of_hostile_texts_takes_its_time_once(void **state) {
