@@ -232,16 +232,3 @@ keel_status keel_sample_run(const keel_llama *llama, const keel_sample *sample, 
     keel_arena_free(&scratch);
     return status;
 }
-
-keel_status keel_sample_loss(const keel_llama *llama, const keel_sample *sample, keel_pool *pool, double *out,
-                             keel_err *err) {
-    const size_t tokens = (size_t)(sample->offsets[sample->n] - sample->offsets[0]);
-    float *log_prob = keel_alloc(tokens * sizeof *log_prob);
-    if (!log_prob) return keel_nomem(err, "compress");
-    const keel_status status = keel_sample_run(llama, sample, pool, log_prob, err);
-    double sum = 0;
-    for (size_t t = 0; status == KEEL_OK && t < tokens; t++) sum -= (double)log_prob[t];
-    keel_free(log_prob);
-    *out = sum / (double)tokens;
-    return status;
-}

@@ -41,8 +41,5 @@ keel_status keel_sample_encode(const keel_bert *bert, const keel_sample *sample,
  * keel_llama_run. */
 keel_status keel_sample_run(const keel_llama *llama, const keel_sample *sample, keel_pool *pool,
                             float *log_prob, keel_err *err);
-/* The mean loss of a token in it, -ln p(token | all before it in its text); the first of a text counts 0. */
-keel_status keel_sample_loss(const keel_llama *llama, const keel_sample *sample, keel_pool *pool, double *out,
-                             keel_err *err);
 
 #endif

@@ -5,7 +5,6 @@
 
 #include "core/interrupt.h"
 #include "core/log.h"
-#include "core/numeric.h"
 #include "core/progress.h"
 #include "policies/compress/quantise.h"
 #include "policies/compress/sample.h"
@@ -18,9 +17,12 @@ struct sensing {
     keel_sample sample;
     keel_llama *llama;
     keel_bert *bert;
-    float *vectors[2]; /* of an encoder: [texts, hidden] as they were, and now */
-    /* What the model suffers with one layer rounded. */
-    keel_status (*suffers)(sensing *s, size_t layer, double *out);
+    /* Of a decoder ln p of each token, of an encoder the vector of each text: as they were, and now. */
+    float *made[2];
+    size_t n_numbers;
+    /* What the model makes now, and with one layer rounded. */
+    keel_status (*run)(sensing *s, float *out);
+    keel_status (*run_rounded)(sensing *s, size_t layer, float *out);
     keel_arena arena;
     keel_err *err;
 };
@@ -51,12 +53,16 @@ static keel_status round_llama_layer(sensing *s, size_t layer, float *data[KEEL_
     return KEEL_OK;
 }
 
-static keel_status llama_suffers(sensing *s, size_t layer, double *out) {
+static keel_status run_llama(sensing *s, float *out) {
+    return keel_sample_run(s->llama, &s->sample, s->job->pool, out, s->err);
+}
+
+static keel_status run_rounded_llama(sensing *s, size_t layer, float *out) {
     keel_matrix *rows = &s->llama->matrix[keel_llama_row(layer, 0)], before[KEEL_LLAMA_LAYER];
     float *data[KEEL_LLAMA_LAYER] = {0};
     memcpy(before, rows, sizeof before);
     keel_status status = round_llama_layer(s, layer, data);
-    if (status == KEEL_OK) status = keel_sample_loss(s->llama, &s->sample, s->job->pool, out, s->err);
+    if (status == KEEL_OK) status = run_llama(s, out);
     memcpy(rows, before, sizeof before);
     for (size_t kind = 0; kind < KEEL_LLAMA_LAYER; kind++) keel_free(data[kind]);
     return status;
@@ -74,32 +80,24 @@ static keel_status round_bert_layer(sensing *s, size_t layer) {
     return KEEL_OK;
 }
 
-static keel_status bert_suffers(sensing *s, size_t layer, double *out) {
+static keel_status run_bert(sensing *s, float *out) {
+    return keel_sample_encode(s->bert, &s->sample, out, s->err);
+}
+
+static keel_status run_rounded_bert(sensing *s, size_t layer, float *out) {
     const keel_params *params = &s->bert->params;
     const size_t first = KEEL_BERT_FIRST_LAYER + layer * KEEL_BERT_LAYER, last = first + KEEL_BERT_LAYER - 1,
-                 hidden = s->bert->config.hidden, from = keel_params_offset(params, first),
+                 from = keel_params_offset(params, first),
                  n = keel_params_offset(params, last) + params->table[last].rows * params->table[last].cols -
                      from;
     keel_real *before = keel_alloc(n * sizeof *before);
     if (!before) return keel_nomem(s->err, "compress");
     memcpy(before, params->data + from, n * sizeof *before);
     keel_status status = round_bert_layer(s, layer);
-    if (status == KEEL_OK) status = keel_sample_encode(s->bert, &s->sample, s->vectors[1], s->err);
+    if (status == KEEL_OK) status = run_bert(s, out);
     memcpy(params->data + from, before, n * sizeof *before);
     keel_free(before);
-    KEEL_TRY(status);
-    *out = 0;
-    for (size_t i = 0; i < s->sample.n; i++)
-        *out += 1 - keel_cosine(s->vectors[0] + i * hidden, s->vectors[1] + i * hidden, hidden);
-    return KEEL_OK;
-}
-
-static keel_status begin_bert(sensing *s) {
-    const size_t n = s->sample.n * s->bert->config.hidden;
-    for (int i = 0; i < 2; i++)
-        if (!(s->vectors[i] = keel_arena_calloc(&s->arena, n, sizeof *s->vectors[i])))
-            return keel_nomem(s->err, "compress");
-    return keel_sample_encode(s->bert, &s->sample, s->vectors[0], s->err);
+    return status;
 }
 
 /* ---- which layers ---- */
@@ -121,15 +119,26 @@ static size_t worst(const double *harm, const bool *keep, size_t layers) {
     return found;
 }
 
+static double squared_distance(const float *a, const float *b, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    return sum;
+}
+
 static keel_status choose(sensing *s, size_t layers, bool *keep) {
     const size_t nearest = (size_t)round(s->job->config->sensitive_share * (double)layers),
                  n = nearest ? nearest : 1;
     double *harm = keel_arena_calloc(&s->arena, layers, sizeof *harm);
     if (!harm) return keel_nomem(s->err, "compress");
+    for (int i = 0; i < 2; i++)
+        if (!(s->made[i] = keel_arena_calloc(&s->arena, s->n_numbers, sizeof *s->made[i])))
+            return keel_nomem(s->err, "compress");
+    KEEL_TRY(s->run(s, s->made[0]));
     for (size_t i = 0; i < layers; i++) {
         if (keel_interrupted())
             return keel_fail(s->err, KEEL_E_INTERRUPTED, "compress", "stopped at layer %zu", i);
-        KEEL_TRY(s->suffers(s, i, &harm[i]));
+        KEEL_TRY(s->run_rounded(s, i, s->made[1]));
+        harm[i] = squared_distance(s->made[0], s->made[1], s->n_numbers);
     }
     for (size_t i = 0; i < n && i < layers; i++) keep[worst(harm, keep, layers)] = true;
     keel_compress_tell(s->job->report, "layers_at_8_bits", (double)n);
@@ -138,28 +147,39 @@ static keel_status choose(sensing *s, size_t layers, bool *keep) {
 
 keel_status keel_sensitive_llama(keel_llama *llama, const keel_matrix_fit *fit, const keel_compress_job *job,
                                  bool *keep, keel_err *err) {
-    sensing s = {.job = job, .fit = fit, .llama = llama, .suffers = llama_suffers, .err = err};
+    sensing s = {.job = job,
+                 .fit = fit,
+                 .llama = llama,
+                 .run = run_llama,
+                 .run_rounded = run_rounded_llama,
+                 .err = err};
     memset(keep, 0, llama->config.layers * sizeof *keep);
     if (!is_asked(job)) return KEEL_OK;
     keel_status status = keel_sample_llama(llama, job, &s.arena, &s.sample, err);
-    s.sample = keel_sample_first(&s.sample, (size_t)job->config->sensitivity_tokens);
-    if (status == KEEL_OK) status = choose(&s, llama->config.layers, keep);
+    if (status == KEEL_OK) {
+        s.sample = keel_sample_first(&s.sample, (size_t)job->config->sensitivity_tokens);
+        s.n_numbers = (size_t)(s.sample.offsets[s.sample.n] - s.sample.offsets[0]);
+        status = choose(&s, llama->config.layers, keep);
+    }
     keel_arena_free(&s.arena);
     return status;
 }
 
 keel_status keel_sensitive_bert(keel_bert *bert, const keel_matrix_fit *fit, const keel_compress_job *job,
                                 bool *keep, keel_err *err) {
-    sensing s = {.job = job, .fit = fit, .bert = bert, .suffers = bert_suffers, .err = err};
+    sensing s = {
+        .job = job, .fit = fit, .bert = bert, .run = run_bert, .run_rounded = run_rounded_bert, .err = err};
     memset(keep, 0, bert->config.layers * sizeof *keep);
     if (!is_asked(job)) return KEEL_OK;
     if (bert->compressed)
         return keel_fail(err, KEEL_E_UNSUPPORTED, "sensitive_share",
                          "wants an encoder in f32: this one is quantised already");
     keel_status status = keel_sample_bert(bert, job, &s.arena, &s.sample, err);
-    s.sample = keel_sample_first(&s.sample, (size_t)job->config->sensitivity_tokens);
-    if (status == KEEL_OK) status = begin_bert(&s);
-    if (status == KEEL_OK) status = choose(&s, bert->config.layers, keep);
+    if (status == KEEL_OK) {
+        s.sample = keel_sample_first(&s.sample, (size_t)job->config->sensitivity_tokens);
+        s.n_numbers = s.sample.n * bert->config.hidden;
+        status = choose(&s, bert->config.layers, keep);
+    }
     keel_arena_free(&s.arena);
     return status;
 }

@@ -1,6 +1,7 @@
 /* Layers that suffer most from few bits, which keep 8 of them (config.sensitive_share). Of each layer the
- * matrices alone are rounded as config.weights will have them; what suffers is, of a decoder, the loss on
- * logged text, of an encoder the vectors of logged texts (1 - cosine to what they were). */
+ * matrices alone are rounded as config.weights will have them. It suffers as much as the squares add up to of
+ * what ln p of the tokens of logged text (a decoder) or the vectors of logged texts (an encoder) differ by
+ * from what they were, as in prune.h: a rise of the loss on few tokens would be lost in its noise. */
 #ifndef KEEL_POLICIES_COMPRESS_SENSITIVE_H
 #define KEEL_POLICIES_COMPRESS_SENSITIVE_H
 

@@ -7,6 +7,7 @@
 #include "policies/compress/prune.h"
 #include "policies/compress/prune_llama.h"
 #include "policies/compress/sample.h"
+#include "policies/compress/sensitive.h"
 #include "policies/transformer/input_stats.h"
 #include "policies/transformer/llama_slice.h"
 
@@ -412,6 +413,37 @@ static void what_cannot_go_is_refused(void **state) {
     }
 }
 
+/* ---- bits instead of units ---- */
+
+/* Of three layers two add nothing, so that rounding them does no harm: the other one keeps 8 bits. */
+static void the_layer_that_suffers_keeps_its_bits(void **state) {
+    (void)state;
+    static const char *const fours[] = {"weights=q4_g32", "sensitive_share=0.3", NULL},
+                             *const eights[] = {"weights=int8", "sensitive_share=0.3", NULL};
+    for (size_t loud = 0; loud < LAYERS; loud++) {
+        work w;
+        bool keep[LAYERS];
+        keel_llama *llama = make(false), *as_it_was = make(false);
+        keel_matrix_fit *fit = calloc(llama->n_rows, sizeof *fit);
+        assert_non_null(fit);
+        for (size_t l = 0; l < LAYERS; l++) {
+            if (l == loud) continue;
+            silence_layer(llama, l);
+            silence_layer(as_it_was, l);
+        }
+        assert_ok(keel_sensitive_llama(llama, fit, job(&w, fours), keep, &err));
+        for (size_t l = 0; l < LAYERS; l++) assert_int_equal(keep[l], l == loud);
+        assert_string_equal(w.report.figure[0].name, "layers_at_8_bits");
+        assert_true(w.report.figure[0].value == 1);
+        same_logits(llama, as_it_was, 0);
+        assert_ok(keel_sensitive_llama(llama, fit, job(&w, eights), keep, &err));
+        for (size_t l = 0; l < LAYERS; l++) assert_false(keep[l]);
+        free(fit);
+        keel_llama_close(llama);
+        keel_llama_close(as_it_was);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_cut_is_as_if_it_were_zero),
@@ -423,6 +455,7 @@ int main(void) {
         cmocka_unit_test(even_layers_stay_alike),
         cmocka_unit_test(layers_go_where_the_loss_does_not_rise),
         cmocka_unit_test(what_cannot_go_is_refused),
+        cmocka_unit_test(the_layer_that_suffers_keeps_its_bits),
     };
     return cmocka_run_group_tests(tests, set_up, llama_tear_down);
 }
