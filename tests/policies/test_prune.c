@@ -382,6 +382,20 @@ static void layers_go_where_the_loss_does_not_rise(void **state) {
     }
 }
 
+/* Of three layers .34 would be one; beside channels half of it may be layers, which is none. */
+static void beside_channels_half_is_layers_at_most(void **state) {
+    (void)state;
+    static const char *const settings[] = {"ratio=0.34", "prune=channels,layers", NULL};
+    work w;
+    keel_llama *small = make(true);
+    silence_layer(small, 1);
+    assert_ok(keel_prune_llama(small, job(&w, settings), &err));
+    assert_int_equal(small->config.layers, LAYERS);
+    assert_true(keel_llama_inner(&small->config, 0) < INNER);
+    keel_compress_report_free(&w.report);
+    keel_llama_close(small);
+}
+
 static void what_cannot_go_is_refused(void **state) {
     (void)state;
     static const struct {
@@ -454,6 +468,7 @@ int main(void) {
         cmocka_unit_test(the_cheapest_steps_go),
         cmocka_unit_test(even_layers_stay_alike),
         cmocka_unit_test(layers_go_where_the_loss_does_not_rise),
+        cmocka_unit_test(beside_channels_half_is_layers_at_most),
         cmocka_unit_test(what_cannot_go_is_refused),
         cmocka_unit_test(the_layer_that_suffers_keeps_its_bits),
     };
