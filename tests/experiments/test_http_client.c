@@ -1,4 +1,5 @@
 /* The HTTP client against a server that does what servers do, and what they should not. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +17,8 @@
 
 static fake_server server;
 static keel_http_client *client;
-static char seen[4096]; /* the last request */
+static char seen[4096]; /* the last request; each connection is answered by a thread of its own */
+static pthread_mutex_t seen_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_bool hung_up;
 
 static bool is(const char *request, const char *path) {
@@ -25,7 +27,9 @@ static bool is(const char *request, const char *path) {
 }
 
 static bool answer(int peer, const char *request) {
+    pthread_mutex_lock(&seen_lock);
     snprintf(seen, sizeof seen, "%s", request);
+    pthread_mutex_unlock(&seen_lock);
     if (is(request, "/ok") || strstr(request, ".example.invalid/ok "))
         return fake_say_body(peer, "200 OK", "application/json", "{\"a\":1}"), true;
     if (is(request, "/moved"))
