@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What a decoder loses when it is quantised, pruned, or both, and what tuning with the unpruned one as teacher gives back: size,
-time of a decision, perplexity of what is said, the share of decisions whose choice is the same, and, with a policy, what it loses.
+time of a decision, perplexity of what is said, the share of decisions whose choice is another, and, with a policy, what it loses.
 
     compress_table.py KEEL MODEL STORE OUT [--train SPLIT] [--recover SPLIT] [--test SPLIT] [--ratio 0.4] [--weights int8,q4_g32] [--seeds 1,2,3]
                       [--policy ALGO] [--decisions 50] [--base-set KEY=VALUE ...] [--prune-set KEY=VALUE ...] [--recover-set KEY=VALUE ...]
