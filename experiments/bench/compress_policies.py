@@ -6,7 +6,7 @@
 Heads are tuned on the encoder as it came, CQL on them; `keel compress --policy` puts the policy on the smaller base and compares both on
 what was held out. A step is a number format, or a ratio that is pruned. Printed of each metric: before, after, and the difference in points,
 paired by conversation; of folds the mean, weighed by their conversations, its interval (95 %) from theirs; then over seeds least and most.
-Of HH-RLHF also how often the preferred response of a pair has the higher Q, before and after, by `keel eval` over the folds of the first seed.
+Of HH-RLHF also how often the preferred response of a pair has the higher Q, before and after, by `keel eval` over the folds of each seed.
 What is there in OUT is not made again.
 """
 import argparse
@@ -59,7 +59,7 @@ def preferences(log, seed, splits, step):
     for when, inside in (("before", "policy"), ("after", f"{step}/policy")):
         policies = [w for _, held_out in splits for w in ("--policy", f"{place(log, seed, held_out)}/{inside}")]
         rate = keel("eval", "--store", store_of(log), *policies, "--split", "held-out", "--ope", "none")["policy"]["metrics"]["preference_accuracy"]
-        print(f"{log:8} {step:7} preference_accuracy, {when}: {rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}] of {rate['n']}", flush=True)
+        print(f"{log:8} {step:7} preference_accuracy, seed {seed}, {when}: {rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}] of {rate['n']}", flush=True)
 
 
 def compressed(log, seed, split, held_out, step):
@@ -99,8 +99,8 @@ def main():
         splits = [("train", "test")] if log == "sgd" else [(f"rest:{k}/5", f"fold:{k}/5") for k in asked.folds]
         for step in asked.steps:
             of_seeds = [[compressed(log, seed, split, held_out, step) for split, held_out in splits] for seed in asked.seeds]
-            if log == "hh-rlhf":
-                preferences(log, asked.seeds[0], splits, step)
+            for seed in asked.seeds if log == "hh-rlhf" else ():
+                preferences(log, seed, splits, step)
             for metric in METRICS:
                 rows = [r for r in (pooled(tables, metric) for tables in of_seeds) if r]
                 if not rows:

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Does an encoder say better than n-grams which of two responses people prefer? HH-RLHF, on the folds of the recipe hh-rlhf, whose
-run folder it reads and writes into: of each fold it tunes the heads of an encoder (Bradley-Terry on the preferred pairs) and trains CQL
+run folder it reads and writes into: of each fold it tunes an encoder (Bradley-Terry on the preferred pairs) and trains CQL
 on it, as the recipe does on n-grams. Prints how often Q of each ranks a held-out pair as people do (ties half), and the difference at
 the same pairs with its 95 % interval (bootstrap over conversations).
 
     keel run experiments/recipes/hh-rlhf.json --data DATA --out RUNS
-    preferences.py KEEL ENCODER_FOLDER RUNS [apart|cross...]
+    preferences.py KEEL ENCODER_FOLDER RUNS [WAY...]
+
+A way is how the encoder reads candidates, apart or cross (the default), with the dialogue; its heads alone are tuned unless more keys of
+keel sft follow: apart,mode=freeze,frozen_layers=3,folds=2
 """
 import csv
 import io
@@ -17,7 +20,7 @@ import sys
 
 keel, encoder, runs = sys.argv[1:4]
 FOLDS, RESAMPLES = 5, 2000
-READ = {how: ["--set", f"candidates={how}", "--set", "outcome_weight=0", "--set", "rank_weight=0"] for how in sys.argv[4:] or ["cross"]}
+WAYS = sys.argv[4:] or ["cross"]
 csv.field_size_limit(1 << 30)
 
 
@@ -28,15 +31,22 @@ def run(*arguments):
     return done.stdout
 
 
-def make(store, fold, how):
-    """The policy's folder; one that is there is kept."""
-    base, policy = f"{runs}/{fold}/encoder-{how}", f"{runs}/{fold}/encoder-{how}-cql"
+def settings(way):
+    read, *keys = way.split(",")
+    values = {"candidates": read, "mode": "head", "outcome_weight": 0, "rank_weight": 0, **dict(key.split("=") for key in keys)}
+    return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+
+
+def make(store, fold, way):
+    """The base's and the policy's folder; what is there is kept."""
+    base = f"{runs}/{fold}/encoder-{way.replace(',', '-')}"
+    policy = f"{base}-cql"
     rest = ["--store", store, "--split", f"rest:{fold}/{FOLDS}"]
     if not os.path.exists(f"{base}/keel.json"):
-        run("sft", *rest, "--base", encoder, "--mode", "head", *READ[how], "--out", base)
+        run("sft", *rest, "--base", encoder, *settings(way), "--out", base)
     if not os.path.exists(f"{policy}/keel.json"):
         run("train", *rest, "--base", base, "--algo", "cql", "--out", policy)
-    return policy
+    return policy, base
 
 
 def right(store, fold, policy, base):
@@ -87,10 +97,10 @@ store = f"{runs}/hh.db"
 grams = collect(store, lambda fold: (f"{runs}/{fold}/cql", f"{runs}/{fold}/base"))
 print(f"{len(grams)} pairs of {len({c for c, _ in grams})} conversations")
 show("n-grams", grams)
-for how in READ:
+for way in WAYS:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    tuned = collect(store, lambda fold: (make(store, fold, how), f"{runs}/{fold}/encoder-{how}"))
+    tuned = collect(store, lambda fold: make(store, fold, way))
     seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    show(f"encoder, {how}", tuned)
-    show(f"encoder, {how} - n-grams", {place: tuned[place] - grams[place] for place in grams})
+    show(f"encoder, {way}", tuned)
+    show(f"encoder, {way} - n-grams", {place: tuned[place] - grams[place] for place in grams})
     print(f"{seconds:.0f} CPU seconds", flush=True)
