@@ -8,16 +8,14 @@
 #include "rl/judge/overall_sums.h"
 #include "rl/learn/derive.h"
 
-/* span: what one conversation can differ by, the sum of the composite's weights. */
 static keel_status evaluate(const char *split, keel_store *store, const char *dir, keel_pool *pool,
-                            keel_overall_sums *out, double *span, keel_err *err) {
+                            keel_overall_sums *out, keel_err *err) {
     keel_policy *policy = NULL;
     keel_base *base = NULL;
     keel_eval_config measure;
     keel_reward_config rewards;
     keel_evaluation_set set = {0};
     keel_evaluate_item item = {0};
-    *span = 0;
     keel_status status = keel_cli_open_policy(dir, NULL, &policy, &base, err);
     if (status == KEEL_OK) status = keel_options_defaults(keel_eval_config_options, &measure, err);
     if (status == KEEL_OK) status = keel_derive_rewards(store, &rewards, err);
@@ -27,7 +25,6 @@ static keel_status evaluate(const char *split, keel_store *store, const char *di
         config.policy_sums = out;
         item.policy = policy;
         item.base = base;
-        for (int k = 0; k < KEEL_N_REWARDS; k++) *span += config.weight[k];
         status = keel_evaluate(store, &item, 1, &config, pool, &set, err);
     }
     keel_evaluation_set_free(&set);
@@ -39,11 +36,10 @@ static keel_status evaluate(const char *split, keel_store *store, const char *di
 static keel_status compare_on(const char *split, const keel__learn_comparison *about, keel_store *store,
                               keel_pool *pool, double confidence, keel_interval *out, keel_err *err) {
     keel_overall_sums new = {0}, old = {0};
-    double span = 0;
-    keel_status status = evaluate(split, store, about->policy, pool, &new, &span, err);
-    if (status == KEEL_OK) status = evaluate(split, store, about->published, pool, &old, &span, err);
+    keel_status status = evaluate(split, store, about->policy, pool, &new, err);
+    if (status == KEEL_OK) status = evaluate(split, store, about->published, pool, &old, err);
     if (status == KEEL_OK)
-        *out = keel_overall_sums_difference(&new, &old, KEEL_OVERALL_COMPOSITE, span, confidence);
+        *out = keel_overall_sums_difference(&new, &old, KEEL_OVERALL_COMPOSITE, confidence);
     keel_overall_sums_free(&new);
     keel_overall_sums_free(&old);
     return status;

@@ -380,7 +380,7 @@ static keel_status close_all(evaluation *e, double confidence, keel_evaluation_s
     for (int i = 0; i < 3; ++i)
         keel__evaluation_put(keel_overall_of(e->overall, whose[i]), e->overall, confidence, &made[i]);
     for (int i = 1; i < 3; ++i)
-        keel__evaluation_put_difference(e->overall, whose[i], config->weight, confidence, out->minus[i - 1]);
+        keel__evaluation_put_difference(e->overall, whose[i], confidence, out->minus[i - 1]);
     out->differing = e->differing;
     out->policy = made[0];
     out->logged = made[1];

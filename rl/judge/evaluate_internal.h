@@ -19,13 +19,11 @@ cJSON *keel_judged_json(const keel_judged_by *judged);
 void keel__evaluation_put(const keel_overall_sums *sums, const keel_overall *overall, double confidence,
                           keel_evaluation *out);
 /* The same of differences: policy minus another. */
-void keel__evaluation_put_difference(const keel_overall *overall, keel_overall_who other,
-                                     const double weight[KEEL_N_REWARDS], double confidence,
+void keel__evaluation_put_difference(const keel_overall *overall, keel_overall_who other, double confidence,
                                      keel_interval *out);
 /* The same of a policy minus the one that it takes the place of, from the sums of both; rates that were
  * played are those that have an on_log in `evaluated`. */
 void keel__evaluation_put_exchange(const keel_overall_sums *after, const keel_overall_sums *before,
-                                   const keel_evaluation *evaluated, const double weight[KEEL_N_REWARDS],
-                                   double confidence, keel_interval *out);
+                                   const keel_evaluation *evaluated, double confidence, keel_interval *out);
 
 #endif

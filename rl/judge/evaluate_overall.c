@@ -35,31 +35,21 @@ void keel__evaluation_put(const keel_overall_sums *sums, const keel_overall *ove
     }
 }
 
-/* What one conversation can differ by: rates and components by 1, the composite by the sum of the weights. */
-static double span_of(keel_overall_measure measure, const double weight[KEEL_N_REWARDS]) {
-    double sum = 0;
-    for (int k = 0; k < KEEL_N_REWARDS; ++k) sum += weight[k];
-    return measure == KEEL_OVERALL_COMPOSITE ? sum : 1;
-}
-
-void keel__evaluation_put_difference(const keel_overall *overall, keel_overall_who other,
-                                     const double weight[KEEL_N_REWARDS], double confidence,
+void keel__evaluation_put_difference(const keel_overall *overall, keel_overall_who other, double confidence,
                                      keel_interval *out) {
     for (int i = 0; i < N_ROWS; ++i) {
         const keel_overall_measure m = rows[i].measure;
         if (!is_put(overall, m)) continue;
-        out[rows[i].metric] =
-            keel_overall_sums_difference(keel_overall_of(overall, KEEL_OVERALL_POLICY),
-                                         keel_overall_of(overall, other), m, span_of(m, weight), confidence);
+        out[rows[i].metric] = keel_overall_sums_difference(keel_overall_of(overall, KEEL_OVERALL_POLICY),
+                                                           keel_overall_of(overall, other), m, confidence);
     }
 }
 
 void keel__evaluation_put_exchange(const keel_overall_sums *after, const keel_overall_sums *before,
-                                   const keel_evaluation *evaluated, const double weight[KEEL_N_REWARDS],
-                                   double confidence, keel_interval *out) {
+                                   const keel_evaluation *evaluated, double confidence, keel_interval *out) {
     for (int i = 0; i < N_ROWS; ++i) {
         const keel_overall_measure m = rows[i].measure;
         if (!is_put(NULL, m) && !(evaluated->on_log[rows[i].metric].n > 0)) continue;
-        out[rows[i].metric] = keel_overall_sums_difference(after, before, m, span_of(m, weight), confidence);
+        out[rows[i].metric] = keel_overall_sums_difference(after, before, m, confidence);
     }
 }

@@ -63,7 +63,7 @@ static keel_status compare(const side *sides, const keel_evaluate_config *config
     keel_evaluation ignored[KEEL_N_EXCHANGE];
     KEEL_TRY(keel_metric_sums_close(rates, names, KEEL_N_EXCHANGE, config, pool, ignored, &out->minus, err));
     keel__evaluation_put_exchange(&sides[KEEL_EXCHANGE_AFTER].earned, &sides[KEEL_EXCHANGE_BEFORE].earned,
-                                  &out->side[KEEL_EXCHANGE_AFTER], config->weight, confidence, out->minus);
+                                  &out->side[KEEL_EXCHANGE_AFTER], confidence, out->minus);
     out->same = keel_rate_interval(&sides[KEEL_EXCHANGE_AFTER].same, confidence);
     return KEEL_OK;
 }

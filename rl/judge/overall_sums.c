@@ -228,8 +228,14 @@ keel_overall_result keel_overall_sums_result(const keel_overall_sums *sums, keel
     return out;
 }
 
+/* What one conversation can differ by between two actors. */
+static double span_of(const keel_overall_sums *a, const keel_overall_sums *b, keel_overall_measure m) {
+    if (is_rate(m)) return 1;
+    return fmax(a->range[m][1], b->range[m][1]) - fmin(a->range[m][0], b->range[m][0]);
+}
+
 keel_interval keel_overall_sums_difference(const keel_overall_sums *a, const keel_overall_sums *b,
-                                           keel_overall_measure m, double span, double confidence) {
+                                           keel_overall_measure m, double confidence) {
     const size_t rows = a->n_rows > b->n_rows ? a->n_rows : b->n_rows;
     double limit[2], middle = 0;
     const keel_overall_tally all_a = all_of(a, m), all_b = all_of(b, m);
@@ -253,7 +259,7 @@ keel_interval keel_overall_sums_difference(const keel_overall_sums *a, const kee
         limit[which] = ratio_a - ratio_b + (which == LOW ? -1 : 1) * z * error;
     }
     const double evidence = fmin(evidence_of(&all_a), evidence_of(&all_b));
-    const double more = span * unseen_share(evidence, confidence);
+    const double more = span_of(a, b, m) * unseen_share(evidence, confidence);
     const double below = middle - limit[LOW], above = limit[HIGH] - middle;
     const keel_interval found = {middle, middle - hypot(below, more), middle + hypot(above, more),
                                  is_rate(m) ? fmin(all_a.count, all_b.count) : fmin(all_a.n, all_b.n)};

@@ -110,8 +110,11 @@ keel_overall_result keel_overall_sums_result(const keel_overall_sums *sums, keel
 double keel_overall_sums_ratio(const keel_overall_sums *sums, keel_overall_measure measure, int which,
                                double *standard_error);
 
-/* One actor's measure minus another's at the same conversations, paired. */
+/* One actor's measure minus another's at the same conversations, paired: from the limits of the normal
+ * interval, moved out by what the evidence cannot exclude: a share of up to u (as above) of conversations in
+ * which the two differ by as much as they can, from the least floor to the most ceiling of a conversation (a
+ * rate: by 1). Both distances are squared and added, as in keel_difference_interval. */
 keel_interval keel_overall_sums_difference(const keel_overall_sums *a, const keel_overall_sums *b,
-                                           keel_overall_measure measure, double span, double confidence);
+                                           keel_overall_measure measure, double confidence);
 
 #endif

@@ -339,14 +339,12 @@ static void the_sums_of_two_policies_are_set_beside_each_other(void **state) {
         const keel_overall_result found = keel_overall_sums_result(&sums[i], KEEL_OVERALL_COMPOSITE, .95);
         assert_true(found.interval.value == mean->value && found.interval.low == mean->low);
     }
-    const keel_interval apart =
-        keel_overall_sums_difference(&sums[0], &sums[1], KEEL_OVERALL_COMPOSITE, 1, .95);
+    const keel_interval apart = keel_overall_sums_difference(&sums[0], &sums[1], KEEL_OVERALL_COMPOSITE, .95);
     const double expected =
         got[0].policy.metric[KEEL_METRIC_COMPOSITE].value - got[1].policy.metric[KEEL_METRIC_COMPOSITE].value;
     assert_true(fabs(expected) > .01 && fabs(apart.value - expected) < 1e-9);
     assert_true(apart.low < apart.value && apart.high > apart.value);
-    const keel_interval none =
-        keel_overall_sums_difference(&sums[0], &sums[0], KEEL_OVERALL_COMPOSITE, 1, .95);
+    const keel_interval none = keel_overall_sums_difference(&sums[0], &sums[0], KEEL_OVERALL_COMPOSITE, .95);
     assert_true(none.value == 0 && none.low < 0 && none.high > 0);
     for (int i = 0; i < 2; ++i) {
         keel_overall_sums_free(&sums[i]);

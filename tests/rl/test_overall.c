@@ -202,6 +202,42 @@ static void rare_harm_is_not_missed(void **state) {
     if (held < 465) fail_msg("%zu of 500", held);
 }
 
+/* Two who earn the same but in one conversation in 25, where people praise the one and blame the other: 1 and
+ * -1, which is twice as far as rules go. Most logs of 60 show at most a few of these, and one in twelve none.
+ */
+static void rare_differences_are_as_large_as_rewards_allow(void **state) {
+    (void)state;
+    enum { LOGS = 1000, EACH = 60 };
+    const keel_overall_measure measures[] = {KEEL_OVERALL_ACCURACY, KEEL_OVERALL_COMPOSITE};
+    overall_facts facts = {.answered = 1};
+    facts.applies[KEEL_ACCURACY] = true;
+    facts.share[KEEL_ACCURACY] = 1;
+    facts.low[KEEL_ACCURACY] = facts.end[KEEL_ACCURACY][0] = -1;
+    facts.high[KEEL_ACCURACY] = facts.end[KEEL_ACCURACY][1] = 1;
+    int held[2] = {0};
+    for (uint64_t trial = 0; trial < LOGS; ++trial) {
+        keel_rng rng = keel_rng_named(1, "blame", trial);
+        keel_overall_sums sums[2] = {{0}, {0}};
+        for (size_t n = 0; n < EACH; ++n) {
+            const double earned[2] = {1, keel_rng_uniform(&rng) < .04 ? -1 : 1};
+            for (int who = 0; who < 2; ++who) {
+                overall_part parts[KEEL_N_REWARDS] = {0};
+                parts[KEEL_ACCURACY] = keel__overall_sure(&facts, earned[who]);
+                assert_int_equal(
+                    keel__overall_put(&sums[who], n, &facts, parts, earned[who], earned[who], 1, NULL),
+                    KEEL_OK);
+            }
+        }
+        for (int i = 0; i < 2; ++i) {
+            const keel_interval got = keel_overall_sums_difference(&sums[0], &sums[1], measures[i], .95);
+            held[i] += got.low <= .08 && .08 <= got.high;
+        }
+        for (int who = 0; who < 2; ++who) keel_overall_sums_free(&sums[who]);
+    }
+    for (int i = 0; i < 2; ++i)
+        if (held[i] < LOGS * 93 / 100) fail_msg("measure %d: %d of %d", measures[i], held[i], LOGS);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_step_is_doubly_robust),
@@ -211,6 +247,7 @@ int main(void) {
         cmocka_unit_test(ridge_finds_the_returns_of_the_policy_not_of_the_log),
         cmocka_unit_test(intervals_hold_as_often_as_they_say),
         cmocka_unit_test(rare_harm_is_not_missed),
+        cmocka_unit_test(rare_differences_are_as_large_as_rewards_allow),
     };
     return cmocka_run_group_tests(tests, golden_load, golden_drop);
 }
