@@ -122,6 +122,7 @@ static const char *const statement_sql[] = {
 
 keel_status keel__store_statement(keel_store *store, keel__sql which, sqlite3_stmt **out, keel_err *err) {
     sqlite3_stmt **cached = &store->statements[which];
+    *out = NULL;
     if (store->rollback_due) keel_store_rollback(store);
     if (!*cached &&
         sqlite3_prepare_v3(store->db, statement_sql[which], -1, SQLITE_PREPARE_PERSISTENT, cached, NULL))
@@ -142,19 +143,17 @@ keel_status keel__store_prepare(keel_store *store, const char *sql, sqlite3_stmt
 
 keel_status keel__store_step(keel_store *store, sqlite3_stmt *statement, bool *row, const char *doing,
                              keel_err *err) {
+    *row = false;
     if (unfit == statement) {
         unfit = NULL;
         keel_fail(err, KEEL_E_INVALID, store->path, "%s: a name or a path is not UTF-8", doing);
         return keel_hint(err, "a store holds only text; rename the file or folder");
     }
-    int code = sqlite3_step(statement);
-    if (code == SQLITE_ROW) {
-        *row = true;
-        return KEEL_OK;
-    }
-    keel_status status = code == SQLITE_DONE ? KEEL_OK : keel__store_fail(store, doing, err);
+    const int code = sqlite3_step(statement);
+    *row = code == SQLITE_ROW;
+    if (*row) return KEEL_OK;
+    const keel_status status = code == SQLITE_DONE ? KEEL_OK : keel__store_fail(store, doing, err);
     sqlite3_reset(statement);
-    if (status == KEEL_OK) *row = false;
     return status;
 }
 

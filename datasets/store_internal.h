@@ -299,7 +299,7 @@ keel_status keel__store_fail(const keel_store *store, const char *doing, keel_er
 keel_status keel__store_statement(keel_store *store, keel__sql which, sqlite3_stmt **out, keel_err *err);
 /* A statement of its own, for SQL that is put together; the caller finalises. */
 keel_status keel__store_prepare(keel_store *store, const char *sql, sqlite3_stmt **out, keel_err *err);
-/* *row: whether there is a row to read. Resets the statement on failure and at the end. */
+/* *row: whether there is a row to read; false on failure. Resets the statement on failure and at the end. */
 keel_status keel__store_step(keel_store *store, sqlite3_stmt *statement, bool *row, const char *doing,
                              keel_err *err);
 /* Runs a statement that gives no rows. */
