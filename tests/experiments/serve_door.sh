@@ -96,6 +96,10 @@ for i in range(60):
     status, answer = server.ask("POST", "/v1/choose", choose, **token)
     assert status == 200, answer
     assert server.ask("POST", "/v1/feedback", {"id": answer["id"], "feedback": "down", "completed": i % 2 == 0, "risk": "dangerous"}, **token)[0] == 200
+status, answer = server.ask("POST", "/v1/choose", dict(choose, keel={"detials": True}), **token)
+assert status == 400 and 'unknown key "detials"' in answer["error"]["message"], answer
+status, answer = server.ask("POST", "/v1/feedback", {"id": "of-no-answer", "feedback": "up"}, **token)
+assert status == 404 and answer["error"]["code"] == "unknown_id", answer
 assert server.metric('keel:decisions_total{arm="default"}', **token) == 60
 assert server.metric('keel:feedback_total{feedback="down"}', **token) == 60
 assert server.metric('keel:feedback_completed_total{completed="yes"}', **token) == 30
