@@ -51,6 +51,17 @@ static void formats_are_told_apart_by_content(void **state) {
     contains(err.hint, "xstest");
 }
 
+/* What is in the corpus is fuzzed (tests/fuzz/CMakeLists.txt). */
+static void every_format_is_fuzzed(void **state) {
+    (void)state;
+    for (size_t i = 0; keel_formats_names[i]; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/tests/fuzz/corpus/%s", KEEL_SOURCE_DIR, keel_formats_names[i]);
+        for (char *c = path + strlen(KEEL_SOURCE_DIR); *c; c++) *c = *c == '-' ? '_' : *c;
+        if (!keel_file_exists(path)) fail_msg("%s has no %s", keel_formats_names[i], path);
+    }
+}
+
 static void a_key_behind_a_long_value_is_found(void **state) {
     (void)state;
     keel_buf text = {0};
@@ -205,6 +216,7 @@ static void very_many_keys_and_answers_take_no_time(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(formats_are_told_apart_by_content),
+        TEST(every_format_is_fuzzed),
         TEST(very_many_keys_and_answers_take_no_time),
         TEST(a_key_behind_a_long_value_is_found),
         TEST(a_reader_needs_no_store),

@@ -163,7 +163,7 @@ static void importing_a_damaged_file_is_whole_or_nothing(void **state) {
     } rows[] = {{"chat", "chat/two.jsonl", {"log.jsonl"}, 0},
                 {"chat", "chat/one.jsonl.gz", {"log.jsonl.gz"}, 0},
                 {"chat", "chat/array.json", {"log.json"}, 0},
-                {"hh-rlhf", "hh/two.jsonl", {"pairs.jsonl"}, 0},
+                {"hh-rlhf", "hh_rlhf/two.jsonl", {"pairs.jsonl"}, 0},
                 {"sgd", "sgd/schema.json", {"dialogues_001.json", "schema.json"}, 0},
                 {"sgd", "sgd/schema.json", {"dialogues_001.json", "schema.json"}, 1},
                 {"xstest", "xstest/completions.csv", {"completions_m.csv"}, 0}};
