@@ -345,6 +345,7 @@ static void a_job_is_given_back_while_the_writer_ends(void **state) {
     await_ready(1);
     set(&may_write, true);
     end_job(job);
+    /* Nothing that the writer's end could be waited for by: a lock would order the two. */
     nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     close_gather();
     assert_int_equal(n_ready, 1);

@@ -41,6 +41,19 @@ static inline cJSON *run_manifest(const char *folder, const char *out) {
     return manifest;
 }
 
+/* Waits until a run's metrics hold so many lines. */
+static inline void run_await_lines(const char *path, size_t lines) {
+    for (int i = 0; i < 50000; ++i) {
+        keel_buf text = {0};
+        size_t there = 0;
+        if (keel_file_exists(path) && keel_file_read(path, 0, &text, NULL) == KEEL_OK)
+            for (size_t c = 0; c < text.length; ++c) there += text.data[c] == '\n';
+        keel_buf_free(&text);
+        if (there >= lines) break;
+        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    }
+}
+
 /* Interrupts as soon as a run's metrics hold so many lines, wherever the run is by then. */
 typedef struct run_watch {
     char path[600];
@@ -50,15 +63,7 @@ typedef struct run_watch {
 
 static inline void *run_watch_lines(void *context) {
     const run_watch *watch = context;
-    for (int i = 0; i < 50000; ++i) {
-        keel_buf text = {0};
-        size_t lines = 0;
-        if (keel_file_exists(watch->path) && keel_file_read(watch->path, 0, &text, NULL) == KEEL_OK)
-            for (size_t c = 0; c < text.length; ++c) lines += text.data[c] == '\n';
-        keel_buf_free(&text);
-        if (lines >= watch->lines) break;
-        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
-    }
+    run_await_lines(watch->path, watch->lines);
     interrupt_set(true);
     return NULL;
 }
@@ -83,10 +88,12 @@ static inline keel_store *run_store(const char *folder) {
     return store;
 }
 
-static inline void run_kill(pid_t child) {
+/* Whether it was still running. */
+static inline bool run_kill(pid_t child) {
     int how;
     kill(child, SIGKILL);
     waitpid(child, &how, 0);
+    return WIFSIGNALED(how);
 }
 
 #endif
