@@ -69,6 +69,7 @@ tests_of() {
     policies/decoder_base/*) echo policies/test_decoder_base policies/test_decoder_taught ;;
     policies/artefact.c) echo policies/test_artefact rl/test_train rl/test_train_again ;;
     policies/familiar.c) echo policies/test_familiar ;;
+    policies/preference.c) echo policies/test_encoder_parts ;;
     policies/explain.c) echo policies/test_explain ;;
     policies/transformer/lora.* | policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_fake policies/test_bert_tape policies/test_bert_adapt policies/test_bert_matrix ;;
     policies/encoder_onnx.c | policies/transformer/onnx*) echo policies/test_onnx ;;
@@ -105,7 +106,7 @@ tests_of() {
     rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners rl/test_reward_conditioning ;;
     experiments/search/* | experiments/recipe*.c) echo experiments/test_search_plan experiments/test_recipe ;;
     experiments/http.c) echo experiments/test_http ;;
-    experiments/http_server.c) echo experiments/test_http_server ;;
+    experiments/http_server.c) echo experiments/test_http_server experiments/test_http_connections ;;
     experiments/serve/monitor.c) echo experiments/test_monitor ;;
     experiments/serve/drift.c) echo experiments/test_drift ;;
     experiments/serve/served_*.c) echo experiments/test_served_log ;;

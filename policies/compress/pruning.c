@@ -126,13 +126,8 @@ keel_status keel_pruning_off(keel_pruning *p, double *out) {
     float *now = keel_alloc(p->n_numbers * sizeof *now);
     if (!now) return fail_memory(p);
     const keel_status status = p->kind->run(p, now);
-    double sum = 0;
-    for (size_t i = 0; status == KEEL_OK && i < p->n_numbers; i++) {
-        const double off = (double)now[i] - (double)p->whole[i];
-        sum += off * off;
-    }
+    *out = status == KEEL_OK ? keel_sample_distance(now, p->whole, p->n_numbers) / p->divisor : 0;
     keel_free(now);
-    *out = sum / p->divisor;
     return status;
 }
 

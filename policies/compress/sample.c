@@ -232,3 +232,12 @@ keel_status keel_sample_run(const keel_llama *llama, const keel_sample *sample, 
     keel_arena_free(&scratch);
     return status;
 }
+
+double keel_sample_distance(const float *a, const float *b, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double off = (double)a[i] - (double)b[i];
+        sum += off * off;
+    }
+    return sum;
+}

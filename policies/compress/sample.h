@@ -41,5 +41,7 @@ keel_status keel_sample_encode(const keel_bert *bert, const keel_sample *sample,
  * keel_llama_run. */
 keel_status keel_sample_run(const keel_llama *llama, const keel_sample *sample, keel_pool *pool,
                             float *log_prob, keel_err *err);
+/* The sum of squared differences between what two models made of the same texts. */
+double keel_sample_distance(const float *a, const float *b, size_t n);
 
 #endif

@@ -119,12 +119,6 @@ static size_t worst(const double *harm, const bool *keep, size_t layers) {
     return found;
 }
 
-static double squared_distance(const float *a, const float *b, size_t n) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-    return sum;
-}
-
 static keel_status choose(sensing *s, size_t layers, bool *keep) {
     const size_t nearest = (size_t)round(s->job->config->sensitive_share * (double)layers),
                  n = nearest ? nearest : 1;
@@ -138,7 +132,7 @@ static keel_status choose(sensing *s, size_t layers, bool *keep) {
         if (keel_interrupted())
             return keel_fail(s->err, KEEL_E_INTERRUPTED, "compress", "stopped at layer %zu", i);
         KEEL_TRY(s->run_rounded(s, i, s->made[1]));
-        harm[i] = squared_distance(s->made[0], s->made[1], s->n_numbers);
+        harm[i] = keel_sample_distance(s->made[0], s->made[1], s->n_numbers);
     }
     for (size_t i = 0; i < n && i < layers; i++) keep[worst(harm, keep, layers)] = true;
     keel_compress_tell(s->job->report, "layers_at_8_bits", (double)n);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "policies/preference.h"
 
 /* ---- texts ---- */
 
@@ -127,12 +128,6 @@ keel_status keel__encoder_read(const keel_encoder_base *model, const keel_conver
 
 /* ---- labels ---- */
 
-bool keel__encoder_prefers(const keel_decision *decision, size_t a, size_t b) {
-    const keel_candidate *x = &decision->candidates[a], *y = &decision->candidates[b];
-    if (x->feedback.present && y->feedback.present) return x->feedback.value > y->feedback.value;
-    return x->taken && !y->taken;
-}
-
 keel_encoder_labels keel__encoder_labels(const keel_encoder_base *model,
                                          const keel_conversation *conversation, size_t decision,
                                          const keel_soft_label *soft) {
@@ -143,7 +138,8 @@ keel_encoder_labels keel__encoder_labels(const keel_encoder_base *model,
         labels.n_taken += candidate->taken;
         labels.n_judged += candidate->outcome != KEEL_OUTCOME_NONE;
         if (candidate->taken && labels.act < 0) labels.act = keel_base_action_index(&model->base, candidate);
-        for (size_t j = 0; j < at->n_candidates; j++) labels.n_pairs += keel__encoder_prefers(at, i, j);
+        for (size_t j = 0; j < at->n_candidates; j++)
+            labels.n_pairs += keel_preference(candidate, &at->candidates[j]);
     }
     return labels;
 }

@@ -43,8 +43,5 @@ keel_encoder_labels keel__encoder_labels(const keel_encoder_base *model,
                                          const keel_soft_label *soft);
 /* How many terms the decision adds to the loss of a head. */
 size_t keel__encoder_terms(const keel_encoder_base *model, const keel_encoder_labels *labels, int head);
-/* Whether candidate a was preferred to b: by better feedback where both have it, else because a was taken and
- * b was not. */
-bool keel__encoder_prefers(const keel_decision *decision, size_t a, size_t b);
 
 #endif

@@ -18,6 +18,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "policies/preference.h"
 #include "policies/soft_loss.h"
 
 typedef struct shard_rows {
@@ -201,9 +202,10 @@ static keel_tensor *preference_loss(const shard_rows *rows, keel_tensor *candida
     if (!better || !worse || !target) return NULL;
     for (size_t b = 0; b < rows->n; b++) {
         const size_t own = rows->first[b + 1] - rows->first[b];
+        const keel_candidate *candidate = rows->lesson[b].labels.decision->candidates;
         for (size_t i = 0; i < own; i++)
             for (size_t j = 0; j < own; j++) {
-                if (!keel__encoder_prefers(rows->lesson[b].labels.decision, i, j)) continue;
+                if (!keel_preference(&candidate[i], &candidate[j])) continue;
                 better[at] = (int32_t)(rows->first[b] + i);
                 worse[at] = (int32_t)(rows->first[b] + j);
                 target[at++] = 1 - (float)rows->batch->model->config.label_smoothing / 2;

@@ -9,6 +9,7 @@
 #include "policies/ngram_base/encode.h"
 #include "policies/ngram_base/example.h"
 #include "policies/ngram_base/passes.h"
+#include "policies/preference.h"
 
 enum { AT_ONCE = 64 }; /* examples in memory at a time; the result does not depend on it */
 
@@ -144,20 +145,18 @@ static keel_status add_state_rows(void *context, const keel_example *example, ke
     return KEEL_OK;
 }
 
-/* Whether a was preferred to b: by better feedback where both have it, else because a was taken and b was
- * not. */
-static bool preferred(const keel_lesson *lesson, size_t a, size_t b) {
-    const keel_optional *feedback = lesson->feedback;
-    if (feedback[a].present && feedback[b].present) return feedback[a].value > feedback[b].value;
-    return lesson->taken[a] && !lesson->taken[b];
+static keel_candidate candidate_of(const keel_lesson *lesson, size_t i) {
+    return (keel_candidate){.taken = lesson->taken[i], .feedback = lesson->feedback[i]};
 }
 
 static size_t list_pairs(const keel_lesson *lesson, keel_linear_probes_pair *out) {
     size_t n = 0, count = lesson->sample.n_candidates;
     for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < count; j++)
-            if (preferred(lesson, i, j))
+        for (size_t j = 0; j < count; j++) {
+            const keel_candidate a = candidate_of(lesson, i), b = candidate_of(lesson, j);
+            if (keel_preference(&a, &b))
                 out[n++] = (keel_linear_probes_pair){KEEL_PROBE_PREFERENCE, (uint32_t)i, (uint32_t)j};
+        }
     return n;
 }
 

@@ -470,10 +470,9 @@ keel_status keel_evaluate_at(keel_store *store, const keel_evaluate_item *items,
     if (status == KEEL_OK) status = evaluate_items(e, items, count, err);
     for (size_t i = 0; i < n && status == KEEL_OK; ++i) status = close_all(e, confidence[i], &made[i], err);
     if (status == KEEL_OK && config->policy_sums)
-        status = keel_overall_sums_copy(config->policy_sums, keel_overall_of(e->overall, KEEL_OVERALL_POLICY),
-                                        err);
+        *config->policy_sums = keel_overall_take(e->overall, KEEL_OVERALL_POLICY);
     if (status == KEEL_OK && config->policy_rates)
-        status = keel_metric_sums_copy(config->policy_rates, &e->policy.sums, err);
+        keel_metric_sums_take(config->policy_rates, &e->policy.sums);
     status = finish(e, status, made, n, out);
     keel_free(made);
     return status;

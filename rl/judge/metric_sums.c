@@ -315,18 +315,11 @@ keel_status keel_metric_sums_close(const keel_metric_sums *const *sums, const ch
     return status;
 }
 
-keel_status keel_metric_sums_copy(keel_metric_sums *to, const keel_metric_sums *from, keel_err *err) {
+void keel_metric_sums_take(keel_metric_sums *to, keel_metric_sums *from) {
+    keel_corrected_free(&from->corrected);
     *to = *from;
-    to->corrected = (keel_corrected_sums){0};
     to->error = NULL;
-    to->capacity = from->n_rows;
-    to->rows = keel_calloc(from->n_rows + 1, sizeof *to->rows);
-    if (!to->rows) {
-        *to = (keel_metric_sums){0};
-        return keel_nomem(err, "evaluation");
-    }
-    if (from->n_rows) memcpy(to->rows, from->rows, from->n_rows * sizeof *to->rows);
-    return KEEL_OK;
+    *from = (keel_metric_sums){0};
 }
 
 void keel_metric_sums_free(keel_metric_sums *sums) {

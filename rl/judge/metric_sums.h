@@ -70,8 +70,8 @@ keel_status keel_metric_sums_close(const keel_metric_sums *const *sums, const ch
                                    size_t count, const keel_evaluate_config *config, keel_pool *pool,
                                    keel_evaluation *out, keel_interval (*differences)[KEEL_N_METRICS],
                                    keel_err *err);
-/* The counts of rates alone, without what corrects them; *to is the caller's to free. */
-keel_status keel_metric_sums_copy(keel_metric_sums *to, const keel_metric_sums *from, keel_err *err);
+/* The counts of rates alone, without what corrects them, out of `from`, which is empty then. */
+void keel_metric_sums_take(keel_metric_sums *to, keel_metric_sums *from);
 void keel_metric_sums_free(keel_metric_sums *sums);
 
 #endif

@@ -462,6 +462,12 @@ const keel_overall_sums *keel_overall_of(const keel_overall *overall, keel_overa
     return &overall->sums[who];
 }
 
+keel_overall_sums keel_overall_take(keel_overall *overall, keel_overall_who who) {
+    const keel_overall_sums taken = overall->sums[who];
+    overall->sums[who] = (keel_overall_sums){0};
+    return taken;
+}
+
 bool keel_overall_plays(const keel_overall *overall, keel_overall_who who) {
     return who == KEEL_OVERALL_LOGGED || !overall->absent[who];
 }

@@ -53,6 +53,8 @@ keel_status keel_overall_end_item(keel_overall *overall, keel_err *err);
 keel_status keel_overall_finish(keel_overall *overall, keel_err *err);
 
 const keel_overall_sums *keel_overall_of(const keel_overall *overall, keel_overall_who who);
+/* The same out of it: the caller frees, and nothing is left of them. */
+keel_overall_sums keel_overall_take(keel_overall *overall, keel_overall_who who);
 /* Whether the player was there for every item. */
 bool keel_overall_plays(const keel_overall *overall, keel_overall_who who);
 /* Whether conversations of several turns are behind a rate, so that it is estimated as played. */

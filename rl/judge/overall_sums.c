@@ -65,18 +65,6 @@ keel_status keel_overall_sums_add(keel_overall_sums *sums, size_t number, keel_o
     return KEEL_OK;
 }
 
-keel_status keel_overall_sums_copy(keel_overall_sums *to, const keel_overall_sums *from, keel_err *err) {
-    *to = *from;
-    to->capacity = from->n_rows;
-    to->rows = keel_calloc(from->n_rows + 1, sizeof *to->rows);
-    if (!to->rows) {
-        *to = (keel_overall_sums){0};
-        return keel_nomem(err, "evaluation");
-    }
-    if (from->n_rows) memcpy(to->rows, from->rows, from->n_rows * sizeof *to->rows);
-    return KEEL_OK;
-}
-
 void keel_overall_sums_free(keel_overall_sums *sums) {
     keel_free(sums->rows);
     *sums = (keel_overall_sums){0};

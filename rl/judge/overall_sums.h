@@ -81,8 +81,6 @@ typedef struct keel_overall_sums {
 /* Adds what conversation number `number` has; conversations may be added in parts. */
 keel_status keel_overall_sums_add(keel_overall_sums *sums, size_t number, keel_overall_measure measure,
                                   const keel_overall_value *value, keel_err *err);
-/* *to is the caller's to free. */
-keel_status keel_overall_sums_copy(keel_overall_sums *to, const keel_overall_sums *from, keel_err *err);
 void keel_overall_sums_free(keel_overall_sums *sums);
 
 typedef struct keel_overall_result {

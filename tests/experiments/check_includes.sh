@@ -27,14 +27,14 @@ inside() {
     esac
 }
 
-# A kind of base is a closed room, policies/NAME: it includes itself, core and the door policies/base.h with base_file.h, beside.h, corpus_pass.h, soft_labels.h and soft_loss.h; of all
+# A kind of base is a closed room, policies/NAME: it includes itself, core and the door policies/base.h with base_file.h, beside.h, corpus_pass.h, preference.h, soft_labels.h and soft_loss.h; of all
 # other files only the table of kinds, the doors to models (policies/encoder.h, policies/decoder.h) and the benches include it.
 # policies/compress makes models smaller: kinds include it, its door is policies/compress_base.h; prune_qnet in it is about policies, and
 # experiments/compress_policy.c asks it. What a teacher says (policies/soft_labels.h, soft_loss.h) is for all kinds.
 # policies/transformer holds models, which the kinds that stand on them include; policies/tokens, below it, holds tokenizers.
 closed() {
     case "$1 $2" in
-    "policies/"*/*" core/"* | "policies/"*/*" policies/base.h" | "policies/"*/*" policies/base_file.h" | "policies/"*/*" policies/beside.h" | "policies/"*/*" policies/corpus_pass.h" | "policies/"*/*" policies/soft_"*.h) ;;
+    "policies/"*/*" core/"* | "policies/"*/*" policies/base.h" | "policies/"*/*" policies/base_file.h" | "policies/"*/*" policies/beside.h" | "policies/"*/*" policies/corpus_pass.h" | "policies/"*/*" policies/preference.h" | "policies/"*/*" policies/soft_"*.h) ;;
     "policies/encoder_base/"*" policies/transformer/"* | "policies/encoder_base/"*" policies/tokens/"*) ;;
     "policies/decoder_base/"*" policies/transformer/"* | "policies/decoder_base/"*" policies/tokens/"*) ;;
     "policies/transformer/"*" policies/tokens/"*) ;;

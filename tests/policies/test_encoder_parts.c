@@ -7,6 +7,7 @@
 #include "policies/encoder_base/file.h"
 #include "policies/encoder_base/loss.h"
 #include "policies/encoder_base/near.h"
+#include "policies/preference.h"
 #include "support/faults.h"
 
 #define TINY KEEL_SOURCE_DIR "/tests/policies/golden/bert/mean"
@@ -116,11 +117,11 @@ static void feedback_decides_which_is_better_and_else_what_was_taken(void **stat
     keel_decision decision = {.n_candidates = 3, .candidates = candidates};
     keel_conversation conversation = {.n_decisions = 1, .decisions = &decision};
     open_model();
-    assert_false(keel__encoder_prefers(&decision, 0, 1));
-    assert_true(keel__encoder_prefers(&decision, 1, 0));
-    assert_false(keel__encoder_prefers(&decision, 0, 2)); /* both were taken */
-    assert_true(keel__encoder_prefers(&decision, 2, 1));
-    assert_false(keel__encoder_prefers(&decision, 2, 2));
+    assert_false(keel_preference(&candidates[0], &candidates[1]));
+    assert_true(keel_preference(&candidates[1], &candidates[0]));
+    assert_false(keel_preference(&candidates[0], &candidates[2])); /* both were taken */
+    assert_true(keel_preference(&candidates[2], &candidates[1]));
+    assert_false(keel_preference(&candidates[2], &candidates[2]));
     assert_int_equal(keel__encoder_labels(model, &conversation, 0, NULL).n_pairs, 2);
 }
 
