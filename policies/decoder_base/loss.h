@@ -30,15 +30,22 @@ typedef struct keel_decoder_batch {
     double scale;    /* on the gradient: of the loss, where it passes through binary16 */
 } keel_decoder_batch;
 
-/* out[i]: log-likelihoods of text k of examples [first, last), with dpo of both texts (k is then 0), as the
- * pass of the loss works them out: by the same operations on the same packed texts, so that a model that has
- * not moved gives the same bits. grads: as for the loss; nothing is added to it. */
-keel_status keel__decoder_likelihoods(const keel_decoder_batch *batch, size_t first, size_t last, size_t k,
-                                      keel_real *grads, keel_tape *tape, keel_arena *arena,
+/* Examples [first, last) of a batch, and what one thread works on them with. */
+typedef struct keel_decoder_shard {
+    const keel_decoder_batch *batch;
+    size_t first, last;
+    keel_real *grads; /* of the parameters: the gradient goes there */
+    keel_tape *tape;
+    keel_arena *arena;
+} keel_decoder_shard;
+
+/* out[i]: log-likelihoods of text k of each example i, with dpo of both texts (k is then 0), as the pass of
+ * the loss works them out: by the same operations on the same packed texts, so that a model that has not
+ * moved gives the same bits. Nothing is added to grads. */
+keel_status keel__decoder_likelihoods(const keel_decoder_shard *shard, size_t k,
                                       double (*out)[KEEL_DECODER_MOST_TEXTS], keel_err *err);
 
-/* grads: the gradient of examples [first, last) times batch->scale; *loss: their part of the loss. */
-keel_status keel__decoder_loss(const keel_decoder_batch *batch, size_t first, size_t last, keel_real *grads,
-                               keel_tape *tape, keel_arena *arena, double *loss, keel_err *err);
+/* The gradient is that of the examples times batch->scale; *loss: their part of the loss. */
+keel_status keel__decoder_loss(const keel_decoder_shard *shard, double *loss, keel_err *err);
 
 #endif

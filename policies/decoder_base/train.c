@@ -238,6 +238,18 @@ static keel_status take_batch(training *run, size_t first, keel_err *err) {
 
 /* ---- the model as it was, for dpo and kto ---- */
 
+/* With the gradient of number `gradient` to leave its own in. */
+static keel_decoder_shard shard_of(const training *run, const keel_decoder_batch *batch, size_t shard,
+                                   size_t thread, size_t gradient) {
+    keel_arena_reset(&run->scratch[thread]);
+    return (keel_decoder_shard){.batch = batch,
+                                .first = run->shard[shard],
+                                .last = run->shard[shard + 1],
+                                .grads = keel_sharded_step_gradient(run->step, gradient),
+                                .tape = run->tape[thread],
+                                .arena = &run->scratch[thread]};
+}
+
 typedef struct scoring {
     training *run;
     size_t k; /* dpo: both texts, by 0 */
@@ -248,10 +260,8 @@ static keel_status score_shard(void *context, size_t shard, size_t thread, keel_
     training *run = s->run;
     keel_decoder_batch batch = run->batch;
     batch.training.drops = false;
-    keel_arena_reset(&run->scratch[thread]);
-    return keel__decoder_likelihoods(&batch, run->shard[shard], run->shard[shard + 1], s->k,
-                                     keel_sharded_step_gradient(run->step, thread), run->tape[thread],
-                                     &run->scratch[thread], run->score, err);
+    const keel_decoder_shard of = shard_of(run, &batch, shard, thread, thread);
+    return keel__decoder_likelihoods(&of, s->k, run->score, err);
 }
 
 /* run->score of text k of the batch, by the model as it is. */
@@ -306,11 +316,9 @@ static keel_status run_shard(void *context, size_t shard, size_t thread, keel_er
     keel_decoder_batch batch = run->batch;
     batch.training.seed =
         keel_hash64_mix((uint64_t)config_of(run)->common.seed, (uint64_t)run->at[UPDATES] << 16 | shard);
-    keel_arena_reset(&run->scratch[thread]);
-    keel_real *grads = keel_sharded_step_gradient(run->step, shard);
-    KEEL_TRY(keel__decoder_loss(&batch, run->shard[shard], run->shard[shard + 1], grads, run->tape[thread],
-                                &run->scratch[thread], &run->part[shard], err));
-    keel_llama_fake_flow(run->model->llama, grads);
+    const keel_decoder_shard of = shard_of(run, &batch, shard, thread, shard);
+    KEEL_TRY(keel__decoder_loss(&of, &run->part[shard], err));
+    keel_llama_fake_flow(run->model->llama, of.grads);
     return KEEL_OK;
 }
 

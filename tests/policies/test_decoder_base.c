@@ -264,7 +264,8 @@ static void losses_are_their_formulas(void **state) {
                                     .scale = 1};
         keel_decoder_example *alone = example;
         for (int i = 0; i < 2; i++) alone[i].n = l == KEEL_LOSS_SFT ? 1 : 2;
-        assert_ok(keel__decoder_loss(&batch, 0, 2, grads, tape, &scratch, &got, &err));
+        const keel_decoder_shard both = {&batch, 0, 2, grads, tape, &scratch};
+        assert_ok(keel__decoder_loss(&both, &got, &err));
         if (!(fabs(got - wanted[l]) < 1e-4)) fail_msg("loss %d: %.7g, expected %.7g", l, got, wanted[l]);
     }
     keel_tape_close(tape);
