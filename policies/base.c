@@ -252,28 +252,25 @@ keel_status keel_base_encode_decision(const keel_base *base, const keel_conversa
     return keel_base_encode(base, &item, 1, scratch, err);
 }
 
-static keel_status place_features(const keel_features *features, keel_arena *scratch, const int32_t **dim,
-                                  const float **weight, size_t *n, keel_err *err) {
+static keel_status place_features(const keel_features *features, keel_arena *scratch, keel_sparse_vector *out,
+                                  keel_err *err) {
     int32_t *all = keel_arena_alloc(scratch, features->state_dim * sizeof *all);
     if (!all) return keel_nomem(err, "base");
     for (size_t i = 0; i < features->state_dim; i++) all[i] = (int32_t)i;
-    *dim = all;
-    *weight = features->state;
-    *n = features->state_dim;
+    *out = (keel_sparse_vector){features->state_dim, all, features->state};
     return KEEL_OK;
 }
 
 /* Dimensions and weights by the kind's own way, or by state features. */
 static keel_status read_place(const keel_base *base, const keel_conversation *conversation, size_t decision,
                               const keel_features *features, bool seen, keel_arena *scratch,
-                              const int32_t **dim, const float **weight, size_t *n, keel_err *err) {
+                              keel_sparse_vector *out, keel_err *err) {
     keel_features encoded;
     if (base->beside && base->beside->kind->place) base = base->beside;
-    if (base->kind->place)
-        return base->kind->place(base, conversation, decision, seen, scratch, dim, weight, n, err);
-    if (features) return place_features(features, scratch, dim, weight, n, err);
+    if (base->kind->place) return base->kind->place(base, conversation, decision, seen, scratch, out, err);
+    if (features) return place_features(features, scratch, out, err);
     KEEL_TRY(keel_base_encode_decision(base, conversation, decision, scratch, &encoded, err));
-    return place_features(&encoded, scratch, dim, weight, n, err);
+    return place_features(&encoded, scratch, out, err);
 }
 
 typedef struct dimension {
@@ -309,19 +306,17 @@ static void put_place(dimension *all, size_t n, keel_place *out) {
 keel_status keel_base_place(const keel_base *base, const keel_conversation *conversation, size_t decision,
                             const keel_features *features, bool seen, keel_arena *scratch, keel_place *out,
                             keel_err *err) {
-    const int32_t *dim;
-    const float *weight;
-    size_t n;
+    keel_sparse_vector at;
     KEEL_TRY(check_decision(conversation, decision, err));
-    KEEL_TRY(read_place(base, conversation, decision, features, seen, scratch, &dim, &weight, &n, err));
-    dimension *all = keel_arena_alloc(scratch, n * sizeof *all);
+    KEEL_TRY(read_place(base, conversation, decision, features, seen, scratch, &at, err));
+    dimension *all = keel_arena_alloc(scratch, at.n * sizeof *all);
     if (!all) return keel_nomem(err, "base");
-    for (size_t i = 0; i < n; i++) {
-        all[i] = (dimension){keel_hash64_mix((uint64_t)dim[i], 0), dim[i], weight[i]};
-        if (dim[i] < 0 || !isfinite(weight[i]))
+    for (size_t i = 0; i < at.n; i++) {
+        all[i] = (dimension){keel_hash64_mix((uint64_t)at.dim[i], 0), at.dim[i], at.weight[i]};
+        if (at.dim[i] < 0 || !isfinite(at.weight[i]))
             return keel_fail(err, KEEL_E_INVALID, base->kind->type, "a state's place is not finite");
     }
-    put_place(all, n, out);
+    put_place(all, at.n, out);
     return KEEL_OK;
 }
 

@@ -190,6 +190,13 @@ typedef struct keel_base_opinion {
     const float *vector; /* [vector_width of the base] of the state; NULL where it was tuned on the state */
 } keel_base_opinion;
 
+/* A vector of any length by its dimensions, each once, in any order. */
+typedef struct keel_sparse_vector {
+    size_t n;
+    const int32_t *dim;  /* [n] */
+    const float *weight; /* [n] */
+} keel_sparse_vector;
+
 /* Where a state lies among others: a sparse unit vector, or nothing. */
 enum { KEEL_PLACE_MOST = 256 };
 typedef struct keel_place {
@@ -255,13 +262,11 @@ struct keel_base_kind {
      * NULL: it is no teacher. */
     keel_status (*opinion)(const keel_base *base, const keel_conversation *conversation, keel_arena *scratch,
                            keel_base_opinion *out, keel_err *err);
-    /* Where the state of a decision lies among others: a vector of any length, by its dimensions, each once
-     * in any order, and weights [n] in the scratch arena. Texts with nothing in common are at right angles.
-     * seen: the base was tuned on this decision, and is to say what it would say had it not been. NULL: the
-     * state features serve. */
+    /* Where the state of a decision lies among others, in the scratch arena. Texts with nothing in common are
+     * at right angles. seen: the base was tuned on this decision, and is to say what it would say had it not
+     * been. NULL: the state features serve. */
     keel_status (*place)(const keel_base *base, const keel_conversation *conversation, size_t decision,
-                         bool seen, keel_arena *scratch, const int32_t **dim, const float **weight, size_t *n,
-                         keel_err *err);
+                         bool seen, keel_arena *scratch, keel_sparse_vector *out, keel_err *err);
     void (*close)(keel_base *base);
 };
 

@@ -230,13 +230,11 @@ keel_status keel__decoder_base_likelihood(const keel_base *base, const keel_conv
 }
 
 keel_status keel__decoder_base_place(const keel_base *base, const keel_conversation *conversation,
-                                     size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
-                                     const float **weight, size_t *n, keel_err *err) {
+                                     size_t decision, bool seen, keel_arena *scratch, keel_sparse_vector *out,
+                                     keel_err *err) {
     static const int32_t nowhere[1] = {0};
     static const float nothing[1] = {0};
     (void)base, (void)conversation, (void)decision, (void)seen, (void)scratch, (void)err;
-    *dim = nowhere; /* without an n-gram base all states are alike */
-    *weight = nothing;
-    *n = 1;
+    *out = (keel_sparse_vector){1, nowhere, nothing}; /* without an n-gram base all states are alike */
     return KEEL_OK;
 }

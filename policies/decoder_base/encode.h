@@ -13,8 +13,8 @@ keel_status keel__decoder_base_encode(const keel_base *base, const keel_base_ite
 keel_status keel__decoder_base_likelihood(const keel_base *base, const keel_conversation *conversation,
                                           keel_base_said *out, keel_err *err);
 keel_status keel__decoder_base_place(const keel_base *base, const keel_conversation *conversation,
-                                     size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
-                                     const float **weight, size_t *n, keel_err *err);
+                                     size_t decision, bool seen, keel_arena *scratch, keel_sparse_vector *out,
+                                     keel_err *err);
 
 /* What was read of a dialogue, for its next decision to go on from. */
 typedef struct keel_decoder_memory {

@@ -319,8 +319,8 @@ keel_status keel__encoder_base_opinion(const keel_base *base, const keel_convers
 /* ---- what else is asked of a base ---- */
 
 keel_status keel__encoder_base_place(const keel_base *base, const keel_conversation *conversation,
-                                     size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
-                                     const float **weight, size_t *n, keel_err *err) {
+                                     size_t decision, bool seen, keel_arena *scratch, keel_sparse_vector *out,
+                                     keel_err *err) {
     const keel_encoder_base *model = (const keel_encoder_base *)base;
     const size_t hidden = model->bert->config.hidden;
     keel_lesson_texts texts;
@@ -333,8 +333,6 @@ keel_status keel__encoder_base_place(const keel_base *base, const keel_conversat
     const keel_reading *text = &texts.state;
     KEEL_TRY(keel__encoder_readings(model, &text, 1, scratch, vector, err));
     for (size_t i = 0; i < hidden; i++) dims[i] = (int32_t)i;
-    *dim = dims;
-    *weight = vector;
-    *n = hidden;
+    *out = (keel_sparse_vector){hidden, dims, vector};
     return KEEL_OK;
 }

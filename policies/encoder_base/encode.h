@@ -16,8 +16,8 @@ keel_status keel__encoder_base_opinion(const keel_base *base, const keel_convers
 /* The n-gram base's, or without one the state's vector: by the tuned encoder, which cannot forget a decision,
  * so that `seen` changes nothing there. */
 keel_status keel__encoder_base_place(const keel_base *base, const keel_conversation *conversation,
-                                     size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
-                                     const float **weight, size_t *n, keel_err *err);
+                                     size_t decision, bool seen, keel_arena *scratch, keel_sparse_vector *out,
+                                     keel_err *err);
 /* Words behind a logit of the n-gram base. */
 
 #endif

@@ -310,8 +310,8 @@ keel_status keel__ngram_base_samples(const keel_ngram_base *model, const keel_co
 /* ---- places ---- */
 
 keel_status keel__ngram_base_place(const keel_base *base, const keel_conversation *conversation,
-                                   size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
-                                   const float **weight, size_t *n, keel_err *err) {
+                                   size_t decision, bool seen, keel_arena *scratch, keel_sparse_vector *out,
+                                   keel_err *err) {
     const keel_ngram_base *model = (const keel_ngram_base *)base;
     reading of;
     keel_bag bag;
@@ -326,8 +326,6 @@ keel_status keel__ngram_base_place(const keel_base *base, const keel_conversatio
         const double texts = known->row < 0 ? 0 : (double)model->frequency[known->row];
         bag.weight[i] = (float)idf_of(model, KEEL_FIELD_LAST, log1p(fmax(0, texts - seen)));
     }
-    *dim = bucket;
-    *weight = bag.weight;
-    *n = bag.count;
+    *out = (keel_sparse_vector){bag.count, bucket, bag.weight};
     return KEEL_OK;
 }

@@ -33,8 +33,8 @@ keel_status keel__ngram_base_samples(const keel_ngram_base *model, const keel_co
 /* The n-grams of what a decision answers (KEEL_FIELD_LAST) with their idf; those that the model does not know
  * weigh as the rarest; seen: one text less has them. */
 keel_status keel__ngram_base_place(const keel_base *base, const keel_conversation *conversation,
-                                   size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
-                                   const float **weight, size_t *n, keel_err *err);
+                                   size_t decision, bool seen, keel_arena *scratch, keel_sparse_vector *out,
+                                   keel_err *err);
 /* Turns buckets into weighted rows, in place; to be called once. Linear probes and scalars read buckets, so
  * they come before it. */
 void keel__ngram_base_weigh(const keel_ngram_base *model, keel_ngram_sample *sample);
