@@ -46,12 +46,21 @@ static keel__packed inner_of(const keel__pass *p, size_t layer) {
     return narrow(p->inner, keel_llama_inner(&p->llama->config, layer));
 }
 
-static void pack(const keel__pass *p, const keel__packed *to, const float *x, size_t panel, size_t panels,
-                 size_t from, size_t end) {
+/* What a task works out of a product: outputs from .. to - 1 over panels panel .. panel + panels - 1. */
+typedef struct tile {
+    size_t panel, panels, from, to;
+} tile;
+
+static void pack(const keel__pass *p, const keel__packed *to, const float *x, const tile *t) {
     for (unsigned form = 0; form < KEEL_N_PANEL_FORMS; form++)
         if (p->forms >> form & 1)
-            keel_panel_pack(form, x, panels, to->cols, from, end,
-                            (char *)to->of[form] + panel * keel_panel_packed(form, to->cols));
+            keel_panel_pack(form, x, t->panels, to->cols, t->from, t->to,
+                            (char *)to->of[form] + t->panel * keel_panel_packed(form, to->cols));
+}
+
+/* All columns of one panel, x. */
+static void pack_panel(const keel__pass *p, const keel__packed *to, const float *x, size_t panel) {
+    pack(p, to, x, &(tile){panel, 1, 0, to->cols});
 }
 
 /* ---- linear layers, with low-rank corrections that are not merged ---- */
@@ -68,21 +77,20 @@ static unsigned target_of(size_t row) {
     return target;
 }
 
-/* y += s B (A x) for rows from .. to - 1 of B. */
-static void correct(const keel__pass *p, size_t layer, size_t row, size_t panel, size_t panels, size_t from,
-                    size_t to, float *spare, float *y) {
+/* y += s B (A x). */
+static void correct(const keel__pass *p, size_t layer, size_t row, const tile *t, float *spare, float *y) {
     const unsigned target = target_of(row);
     const keel_matrix *a = lora_of(p, layer, target);
     if (!a) return;
     const keel_lora_config *lora = &p->llama->lora;
-    const keel_matrix part = keel__matrix_part(a + 1, from, to);
-    const size_t all = a[1].rows, some = (to - from) * KEEL_PANEL;
+    const keel_matrix part = keel__matrix_part(a + 1, t->from, t->to);
+    const size_t all = a[1].rows, some = (t->to - t->from) * KEEL_PANEL;
     const float factor = (float)keel_lora_factor(lora);
-    keel_panel_matrix(p->low[target] + panel * lora->rank * KEEL_PANEL, rows_in(p, panel, panels), &part,
-                      NULL, 0, to - from, spare);
-    for (size_t i = 0; i < panels; i++)
+    keel_panel_matrix(p->low[target] + t->panel * lora->rank * KEEL_PANEL, rows_in(p, t->panel, t->panels),
+                      &part, NULL, 0, t->to - t->from, spare);
+    for (size_t i = 0; i < t->panels; i++)
         for (size_t j = 0; j < some; j++)
-            y[(i * all + from) * KEEL_PANEL + j] += factor * spare[i * some + j];
+            y[(i * all + t->from) * KEEL_PANEL + j] += factor * spare[i * some + j];
 }
 
 /* A x of the targets that read `x`; a task is a target and a panel. */
@@ -96,17 +104,16 @@ static void lora_down(keel__pass *p, size_t layer, const keel__packed *x, const 
         rows_in(p, panel, 1), a, NULL, 0, a->rows, p->low[target] + panel * a->rows * KEEL_PANEL);
 }
 
-/* Rows from .. to - 1 of a layer's matrix, bias and correction included, over some panels: y of all panels.
- */
-static void linear(keel__pass *p, size_t layer, size_t row, size_t bias, const keel__packed *x, size_t panel,
-                   size_t panels, size_t from, size_t to, float *spare, float *y) {
+/* The product by a layer's matrix, bias and correction included; y of all panels. */
+static void linear(keel__pass *p, size_t layer, size_t row, size_t bias, const keel__packed *x, const tile *t,
+                   float *spare, float *y) {
     const keel_matrix *w = matrix_of(p, layer, row);
     const keel_panel_form form = keel_panel_form_of(w);
     const char *input = x->of[form];
-    y += panel * w->rows * KEEL_PANEL;
-    keel_panel_matrix(input + panel * keel_panel_packed(form, x->cols), rows_in(p, panel, panels), w,
-                      vector_of(p, layer, bias), from, to, y);
-    if (p->lora) correct(p, layer, row, panel, panels, from, to, spare, y);
+    y += t->panel * w->rows * KEEL_PANEL;
+    keel_panel_matrix(input + t->panel * keel_panel_packed(form, x->cols), rows_in(p, t->panel, t->panels), w,
+                      vector_of(p, layer, bias), t->from, t->to, y);
+    if (p->lora) correct(p, layer, row, t, spare, y);
 }
 
 /* ---- phases ---- */
@@ -137,13 +144,13 @@ static void norm(keel__pass *p, bool first, const float *gain, size_t panel, siz
 static void norm_1(keel__pass *p, size_t layer, size_t panel, size_t thread) {
     float *out;
     norm(p, layer == 0, vector_of(p, layer, KEEL_LLAMA_NORM_1), panel, thread, &out);
-    pack(p, &p->hidden, out, panel, 1, 0, p->hidden.cols);
+    pack_panel(p, &p->hidden, out, panel);
 }
 
 static void norm_2(keel__pass *p, size_t layer, size_t panel, size_t thread) {
     float *out;
     norm(p, false, vector_of(p, layer, KEEL_LLAMA_NORM_2), panel, thread, &out);
-    pack(p, &p->hidden, out, panel, 1, 0, p->hidden.cols);
+    pack_panel(p, &p->hidden, out, panel);
 }
 
 static void norm_last(keel__pass *p, size_t layer, size_t panel, size_t thread) {
@@ -204,8 +211,8 @@ static void qkv(keel__pass *p, size_t layer, size_t task, size_t thread) {
                  head = which - (kind > 0 ? heads : 0) - (kind > 1 ? kv_heads : 0),
                  width = (kind ? kv_heads : heads) * dim;
     float *y = kind == 0 ? p->q : kind == 1 ? p->k : p->v, *spare = p->scratch[thread];
-    linear(p, layer, KEEL_LLAMA_Q + kind, KEEL_LLAMA_Q_BIAS + kind, &p->hidden, first, panels, head * dim,
-           (head + 1) * dim, spare, y);
+    linear(p, layer, KEEL_LLAMA_Q + kind, KEEL_LLAMA_Q_BIAS + kind, &p->hidden,
+           &(tile){first, panels, head * dim, (head + 1) * dim}, spare, y);
     const float factor = (float)(1 / sqrt((double)dim));
     for (size_t r = first * KEEL_PANEL; r < least((first + panels) * KEEL_PANEL, p->rows); r++) {
         const float *panel = y + (r / KEEL_PANEL * width + head * dim) * KEEL_PANEL;
@@ -317,15 +324,15 @@ static void attend(keel__pass *p, size_t layer, size_t task, size_t thread) {
 static void pack_seen(keel__pass *p, size_t layer, size_t panel, size_t thread) {
     const keel__packed heads = heads_of(p, layer);
     (void)thread;
-    pack(p, &heads, p->seen + panel * heads.cols * KEEL_PANEL, panel, 1, 0, heads.cols);
+    pack_panel(p, &heads, p->seen + panel * heads.cols * KEEL_PANEL, panel);
 }
 
 static void to_hidden(keel__pass *p, size_t layer, size_t row, size_t bias, const keel__packed *x,
                       size_t task, size_t thread) {
     const size_t hidden = p->llama->config.hidden, chunks = ceil_of(hidden, TASK_OUTPUTS),
                  from = task % chunks * TASK_OUTPUTS, first = task / chunks * TASK_PANELS;
-    linear(p, layer, row, bias, x, first, least(TASK_PANELS, p->panels - first), from,
-           least(from + TASK_OUTPUTS, hidden), p->scratch[thread], p->y);
+    const tile t = {first, least(TASK_PANELS, p->panels - first), from, least(from + TASK_OUTPUTS, hidden)};
+    linear(p, layer, row, bias, x, &t, p->scratch[thread], p->y);
 }
 
 static void attention_out(keel__pass *p, size_t layer, size_t task, size_t thread) {
@@ -341,25 +348,23 @@ static void down(keel__pass *p, size_t layer, size_t task, size_t thread) {
 static void gate_up(keel__pass *p, size_t layer, size_t task, size_t thread) {
     const keel__packed packed = inner_of(p, layer);
     const size_t inner = packed.cols, chunks = ceil_of(inner, TASK_INNER), from = task % chunks * TASK_INNER,
-                 to = least(from + TASK_INNER, inner), first = task / chunks * TASK_PANELS,
-                 panels = least(TASK_PANELS, p->panels - first);
+                 first = task / chunks * TASK_PANELS;
+    const tile t = {first, least(TASK_PANELS, p->panels - first), from, least(from + TASK_INNER, inner)};
     float *spare = p->scratch[thread];
-    linear(p, layer, KEEL_LLAMA_GATE, KEEL_LLAMA_GATE_BIAS, &p->hidden, first, panels, from, to, spare,
-           p->gate);
-    linear(p, layer, KEEL_LLAMA_UP, KEEL_LLAMA_UP_BIAS, &p->hidden, first, panels, from, to, spare, p->up);
-    for (size_t i = first; i < first + panels; i++) {
+    linear(p, layer, KEEL_LLAMA_GATE, KEEL_LLAMA_GATE_BIAS, &p->hidden, &t, spare, p->gate);
+    linear(p, layer, KEEL_LLAMA_UP, KEEL_LLAMA_UP_BIAS, &p->hidden, &t, spare, p->up);
+    for (size_t i = first; i < first + t.panels; i++) {
         const size_t at = (i * inner + from) * KEEL_PANEL;
-        keel_silu_times(p->gate + at, p->up + at, (to - from) * KEEL_PANEL, p->gate + at);
+        keel_silu_times(p->gate + at, p->up + at, (t.to - from) * KEEL_PANEL, p->gate + at);
     }
-    if (!(p->forms >> KEEL_PANEL_ROWS & 1))
-        pack(p, &packed, p->gate + first * inner * KEEL_PANEL, first, panels, from, to);
+    if (!(p->forms >> KEEL_PANEL_ROWS & 1)) pack(p, &packed, p->gate + first * inner * KEEL_PANEL, &t);
 }
 
 /* Where scales are of whole rows, these must be there first. */
 static void pack_inner(keel__pass *p, size_t layer, size_t panel, size_t thread) {
     const keel__packed inner = inner_of(p, layer);
     (void)thread;
-    pack(p, &inner, p->gate + panel * inner.cols * KEEL_PANEL, panel, 1, 0, inner.cols);
+    pack_panel(p, &inner, p->gate + panel * inner.cols * KEEL_PANEL, panel);
 }
 
 /* ---- all of it ---- */
