@@ -118,17 +118,12 @@ static void put_post_processor(const reader *r, keel_buf *to) {
     keel_buf_free(&name);
 }
 
-/* Tokens of the model itself; added ones stand apart. */
-static bool is_of_model(const reader *r, size_t id) {
-    const int kind = kind_of(r, id);
-    return kind != CONTROL && kind != USER_DEFINED && kind != UNUSED;
-}
-
+/* Added tokens too: libraries number one that is not here anew, whatever id it is added with. */
 static void put_vocabulary(const reader *r, keel_buf *to) {
     const char *comma = "";
     keel_buf_text(to, "\"vocab\":{");
     for (size_t id = 0; id < r->tokens->count; id++) {
-        if (!is_of_model(r, id)) continue;
+        if (kind_of(r, id) == UNUSED) continue;
         keel_buf_text(to, comma);
         keel_json_put_string(to, r->tokens->text[id]);
         keel_buf_format(to, ":%zu", id);

@@ -141,6 +141,28 @@ static void tokens_are_those_of_the_folder(void **state) {
     keel_llama_close(folder);
 }
 
+/* transformers numbers an added token that the vocabulary of tokenizer.json does not hold anew. */
+static void added_tokens_keep_their_ids_elsewhere(void **state) {
+    (void)state;
+    for (size_t i = 0; i < N_FILES; i++) {
+        keel_llama *llama = open_file(path_of(files[i].name), KEEL_LLAMA_AS_STORED);
+        size_t length, added = 0;
+        const char *text = keel_tokenizer_file(llama->tokenizer, &length);
+        cJSON *json = cJSON_ParseWithLength(text, length), *token;
+        assert_non_null(json);
+        const cJSON *vocabulary = keel_json_get(keel_json_get(json, "model"), "vocab");
+        cJSON_ArrayForEach (token, keel_json_get(json, "added_tokens")) {
+            const cJSON *id = keel_json_get(vocabulary, keel_json_get(token, "content")->valuestring);
+            assert_non_null(id);
+            assert_int_equal(id->valueint, keel_json_get(token, "id")->valueint);
+            added++;
+        }
+        assert_true(added > 0);
+        cJSON_Delete(json);
+        keel_llama_close(llama);
+    }
+}
+
 /* A vocabulary of SentencePiece's kind: pieces with scores, bytes, a blank before the text; llama.cpp's
  * tokens. */
 static void pieces_are_those_of_llama_cpp(void **state) {
@@ -502,6 +524,7 @@ int main(void) {
         cmocka_unit_test(q8_0_stays_as_it_is),
         cmocka_unit_test(the_configuration_is_that_of_the_folder),
         cmocka_unit_test(tokens_are_those_of_the_folder),
+        cmocka_unit_test(added_tokens_keep_their_ids_elsewhere),
         cmocka_unit_test(pieces_are_those_of_llama_cpp),
         cmocka_unit_test(a_folder_may_hold_a_file_alone),
         cmocka_unit_test(what_is_written_is_read_again),
