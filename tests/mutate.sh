@@ -44,7 +44,7 @@ tests_of() {
     experiments/simulate_server.c) echo experiments/test_simulate_server ;;
     datasets/one_response.c) echo datasets/test_one_response ;;
     datasets/stratify.c) echo datasets/test_stratify ;;
-    datasets/store_judged.c) echo datasets/test_store datasets/test_store_review ;;
+    datasets/store_judged.c) echo datasets/test_store_judged datasets/test_store_review ;;
     datasets/store_trials.c) echo datasets/test_store_trials ;;
     datasets/store_review*.c) echo datasets/test_store_review ;;
     datasets/prefetch.c) echo datasets/test_import_chat ;;

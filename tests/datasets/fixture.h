@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "datasets/import.h"
+#include "datasets/store_internal.h"
 #include "support/check.h"
 #include "support/scratch.h"
 
@@ -52,6 +53,15 @@ static inline int end_test(void **state) {
     keel_arena_free(&arena);
     keel_folder_remove(folder, NULL);
     return 0;
+}
+
+/* fact: a query whose first column says whether it holds. */
+static inline void expect_sql(const char *fact) {
+    sqlite3_stmt *statement;
+    assert_ok(keel__store_prepare(store, fact, &statement, &err));
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    if (sqlite3_column_int(statement, 0) != 1) fail_msg("not so: %s", fact);
+    sqlite3_finalize(statement);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
