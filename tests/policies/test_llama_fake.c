@@ -129,7 +129,8 @@ static void shrink_factors(keel_llama *llama) {
 }
 
 /* Every weight of the compressed decoder is, bit for bit, what tuning computed with; and the integer kernels
- * say what tuning saw. */
+ * say what tuning saw: in the mean, since the last bit of a product decides a code that lies on a tie, and
+ * all that follows. */
 static void tuning_sees_what_compression_makes(void **state) {
     (void)state;
     for (int format = KEEL_COMPRESS_INT8; format < KEEL_N_COMPRESS_WEIGHTS; format++)
@@ -158,10 +159,10 @@ static void tuning_sees_what_compression_makes(void **state) {
             run(llama, said);
             double apart = 0, moved = 0;
             for (size_t t = 0; t < TOKENS; t++) {
-                apart = fmax(apart, fabs((double)seen[t] - (double)said[t]));
-                moved = fmax(moved, fabs((double)seen[t] - (double)plain[t]));
+                apart += fabs((double)seen[t] - (double)said[t]) / TOKENS;
+                moved += fabs((double)seen[t] - (double)plain[t]) / TOKENS;
             }
-            if (!(apart < 2e-2 && moved > 3 * apart))
+            if (!(apart < 5e-3 && moved > 30 * apart))
                 fail_msg("format %d, tuning %zu: %g apart, %g from the floats", format, k, apart, moved);
             keel_free(held), keel_free(row);
             keel_llama_close(llama);
