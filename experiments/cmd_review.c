@@ -181,7 +181,7 @@ static keel_status serve(keel_cli *cli, keel_http_server *server, const keel_htt
     if (!address->loopback)
         keel_log(KEEL_LOG_INFO, "warning: who reaches %s reads these conversations and can label them",
                  keel_http_url(server));
-    keel_log(KEEL_LOG_INFO, "review at %s; Ctrl-C ends it, labels are kept as they are given",
+    keel_log(KEEL_LOG_INFO, "review at %s (Ctrl-C ends it; labels are kept as they are given)",
              keel_http_url(server));
     KEEL_TRY(keel_http_run(server, err));
     const keel_review_desk_tally tally = keel_review_desk_counted(desk);

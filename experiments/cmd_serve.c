@@ -195,7 +195,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
         keel_log(KEEL_LOG_INFO,
                  "note: nothing writes candidates: chats get fixed answers, only /v1/choose has a "
                  "choice; --upstream names who writes");
-    keel_log(KEEL_LOG_INFO, "serving at %sv1; Ctrl-C ends it", keel_http_url(server));
+    keel_log(KEEL_LOG_INFO, "serving at %sv1 (Ctrl-C ends it)", keel_http_url(server));
     status = keel_http_run(server, err);
     keel_serve_stop(serve);
     if (status == KEEL_OK) tell(cli, serve);

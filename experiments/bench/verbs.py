@@ -53,19 +53,18 @@ def served(args, ask):
             break
     else:
         raise SystemExit(f"{' '.join(args)}: ended")
-    ask(int(found[1]), found[0])
-    process.send_signal(signal.SIGTERM)
+    try:
+        ask(int(found[1]), found[0])
+    finally:
+        process.send_signal(signal.SIGTERM)
     process.stderr.read()
     return ended(process, began)
 
 
-def texts(role, n):
-    rows = sqlite3.connect("log.db").execute(f"SELECT text FROM turns WHERE role = {role} LIMIT {n}").fetchall()
-    return [row[0] for row in rows]
-
-
 def choose(port, _):
-    users, answers = texts(1, REQUESTS), texts(2, 5)
+    log = sqlite3.connect("log.db")
+    users = [row[0] for row in log.execute(f"SELECT text FROM turns WHERE role = 1 LIMIT {REQUESTS}")]
+    answers = [{"text": text, "act": act} for text, act in log.execute("SELECT text, act FROM candidates WHERE act IS NOT NULL GROUP BY act LIMIT 5")]
     connection = http.client.HTTPConnection("127.0.0.1", port)
     for user in users:
         body = {"messages": [{"role": "user", "content": user}], "candidates": answers}

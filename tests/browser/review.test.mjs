@@ -25,7 +25,7 @@ function start(listen) {
         let said = '';
         program.stderr.on('data', data => {
             said += data;
-            const found = said.match(/review at (http:\S+);/);
+            const found = said.match(/review at (http:\S+)/);
             if (found) resolve(found[1].replace(/;$/, ''));
         });
         program.on('exit', code => { if (!/review at/.test(said)) reject(new Error(`keel review ended with ${code}: ${said}`)); });
