@@ -171,6 +171,7 @@ keel_status keel_bert_encode(const keel_bert *bert, const keel_bert_batch *batch
         if (!pool(&bert->config, w.x, (size_t)batch->offsets[i],
                   (size_t)(batch->offsets[i + 1] - batch->offsets[i]), out + i * hidden))
             return keel_fail(err, KEEL_E_INVALID, "encoder",
-                             "text %zu: its vector is not finite: the weights are too large", i);
+                             "text %zu: its vector is not finite: the weights are not finite, or too large",
+                             i);
     return KEEL_OK;
 }

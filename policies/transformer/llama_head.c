@@ -118,7 +118,8 @@ static keel_status check_finite(const head *h, const keel__wanted *wanted, size_
         if ((!w->logits || keel_all_finite(w->logits, h->vocab)) &&
             (!w->log_prob || !known || isfinite(*w->log_prob)))
             continue;
-        return keel_fail(err, KEEL_E_INVALID, "decoder", "logits are not finite: the weights are too large");
+        return keel_fail(err, KEEL_E_INVALID, "decoder",
+                         "logits are not finite: the weights are not finite, or too large");
     }
     return KEEL_OK;
 }

@@ -186,7 +186,8 @@ static keel_status want(keel__wanted *to, size_t *n, const keel_llama *llama, co
     (*n)++;
     if (keel_all_finite(to->hidden, llama->config.hidden)) return KEEL_OK;
     return keel_fail(err, KEEL_E_INVALID, "decoder",
-                     "feed %zu: what it comes to is not finite: the weights are too large", feed);
+                     "feed %zu: what it comes to is not finite: the weights are not finite, or too large",
+                     feed);
 }
 
 static keel_status answer(const keel_llama *llama, const keel_llama_feed *feeds, size_t n,

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/numeric.h"
 #include "policies/transformer/llama_internal.h"
 #include "policies/transformer/model_folder.h"
 
@@ -18,32 +19,26 @@ static size_t from_pairs(size_t row, size_t rows, size_t heads) {
     return row - at + at / 2 + at % 2 * (dim / 2);
 }
 
-static keel_matrix_type type_of(const keel_matrix *matrix, keel_block_type type, bool *same) {
+static bool is_same(keel_matrix_type held, keel_block_type type) {
     keel_matrix_type as = KEEL_MATRIX_F32;
-    *same = keel_block_is_matrix(type, &as) && as == matrix->type;
-    return as;
+    return keel_block_is_matrix(type, &as) && as == held;
 }
 
-/* Rows from .. to - 1 into the chunk; false where a number is too large for the type. */
-static bool fill(const keel_matrix *matrix, keel_block_type type, size_t pairs, size_t from, size_t to,
-                 float *row, char *chunk) {
-    const size_t bytes = keel_block_row_bytes(type, matrix->cols);
-    bool same, fits = true;
-    type_of(matrix, type, &same);
-    for (size_t r = from; r < to; r++, chunk += bytes) {
-        const size_t at = pairs && matrix->rows > 1 ? from_pairs(r, matrix->rows, pairs) : r;
-        if (same && !(pairs && matrix->rows == 1)) {
-            memcpy(chunk, (const char *)matrix->data + at * bytes, bytes);
-            continue;
-        }
-        keel_matrix_read_row(matrix, at, row);
-        for (size_t i = 0; pairs && matrix->rows == 1 && i < matrix->cols; i++)
-            row[matrix->cols + i] = row[from_pairs(i, matrix->cols, pairs)];
-        fits = keel_block_write(type, pairs && matrix->rows == 1 ? row + matrix->cols : row, matrix->cols,
-                                chunk) &&
-               fits;
-    }
-    return fits;
+/* Row `at` in the type; a file that was mapped is looked at here for the first time. row: room for two. */
+static keel_status put_row(const keel_matrix *matrix, size_t at, keel_block_type type, size_t pairs,
+                           const char *name, float *row, char *to, keel_err *err) {
+    const size_t cols = matrix->cols, bytes = keel_block_row_bytes(type, cols);
+    const bool mixed = pairs && matrix->rows == 1; /* a vector, whose numbers are in pairs */
+    keel_matrix_read_row(matrix, at, row);
+    if (!keel_all_finite(row, cols))
+        return keel_fail(err, KEEL_E_INVALID, name, "it holds numbers that are not finite");
+    for (size_t i = 0; mixed && i < cols; i++) row[cols + i] = row[from_pairs(i, cols, pairs)];
+    if (is_same(matrix->type, type) && !mixed)
+        memcpy(to, (const char *)matrix->data + at * bytes, bytes);
+    else if (!keel_block_write(type, mixed ? row + cols : row, cols, to))
+        return keel_fail(err, KEEL_E_INVALID, name, "it has weights that are too large for %s",
+                         keel_block_name(type));
+    return KEEL_OK;
 }
 
 keel_status keel__llama_write_row(const keel_llama *llama, size_t row, keel_block_type type, size_t pairs,
@@ -56,10 +51,11 @@ keel_status keel__llama_write_row(const keel_llama *llama, size_t row, keel_bloc
     keel_llama_name(&llama->config, row, name);
     for (size_t r = 0; status == KEEL_OK && r < matrix->rows; r += many) {
         const size_t end = matrix->rows - r < many ? matrix->rows : r + many;
-        status = fill(matrix, type, pairs, r, end, spare, chunk)
-                     ? keel_file_writer_add(to, chunk, (end - r) * bytes, err)
-                     : keel_fail(err, KEEL_E_INVALID, name, "it has weights that are too large for %s",
-                                 keel_block_name(type));
+        for (size_t i = r; status == KEEL_OK && i < end; i++) {
+            const size_t at = pairs && matrix->rows > 1 ? from_pairs(i, matrix->rows, pairs) : i;
+            status = put_row(matrix, at, type, pairs, name, spare, chunk + (i - r) * bytes, err);
+        }
+        if (status == KEEL_OK) status = keel_file_writer_add(to, chunk, (end - r) * bytes, err);
     }
     keel_free(spare);
     keel_free(chunk);

@@ -353,7 +353,7 @@ static void formats_of_keel_alone_are_refused(void **state) {
     }
 }
 
-static void a_weight_too_large_for_f16_is_told(void **state) {
+static void a_weight_that_no_file_can_hold_is_told(void **state) {
     (void)state;
     keel_llama *llama = llama_golden("tied", KEEL_LLAMA_F32);
     const keel_llama_config config = llama->config;
@@ -374,6 +374,12 @@ static void a_weight_too_large_for_f16_is_told(void **state) {
     contains(err.message, "Q4_0");
     wide[77] = 8.3e6f;
     assert_ok(keel_llama_save_gguf(llama, in("w.gguf"), KEEL_BLOCK_Q8_0, &err));
+    wide[77] = NAN; /* in a file that was mapped nobody has looked yet */
+    assert_int_equal(keel_llama_save_gguf(llama, in("nan.gguf"), KEEL_BLOCK_F32, &err), KEEL_E_INVALID);
+    contains(err.where, "model.layers.1.self_attn.o_proj.weight");
+    contains(err.message, "not finite");
+    assert_false(keel_file_exists(in("nan.gguf")));
+    assert_int_equal(keel_llama_save(llama, llama_folder, KEEL_BLOCK_F32, 0, &err), KEEL_E_INVALID);
     keel_llama_close(llama);
 }
 
@@ -531,7 +537,7 @@ int main(void) {
         cmocka_unit_test(quantised_files_are_written_as_they_were_read),
         cmocka_unit_test(four_bits_are_written_as_ggml_makes_them),
         cmocka_unit_test(formats_of_keel_alone_are_refused),
-        cmocka_unit_test(a_weight_too_large_for_f16_is_told),
+        cmocka_unit_test(a_weight_that_no_file_can_hold_is_told),
         cmocka_unit_test(a_new_one_is_random_of_the_right_size),
         cmocka_unit_test(what_is_not_read_is_refused_by_name),
         cmocka_unit_test(damage_is_told),
