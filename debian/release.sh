@@ -79,6 +79,7 @@ lintian --allow-root --fail-on error,warning "$out/one/keel_${version}_$processo
 say "debian/tests on the installed packages"
 rm -rf "$out/tests"
 debian "$out/installed" apt
+inside "$out/installed" apt-get update -qq
 code=0
 autopkgtest --output-dir "$out/tests" "$out/one/keel_${version}_$processor.changes" -- chroot "$out/installed" >"$out/tests.log" 2>&1 || code=$?
 cat "$out/tests/summary"
