@@ -32,7 +32,11 @@ typedef struct state {
 } state;
 
 static keel_status fail_sqlite(const state *s, const char *where, keel_err *err) {
-    if (sqlite3_errcode(s->db) == SQLITE_NOMEM) return keel_nomem(err, where);
+    if (sqlite3_errcode(s->db) == SQLITE_NOMEM) {
+        keel_nomem(err, where);
+        keel_hint(err, "with memory to spare the file is damaged: SQLite says the same of some broken files");
+        return KEEL_E_NOMEM;
+    }
     return keel_fail(err, KEEL_E_PARSE, where, "cannot be read as a log of llm: %s", sqlite3_errmsg(s->db));
 }
 
