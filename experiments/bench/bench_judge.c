@@ -196,9 +196,12 @@ static void print_tables(void) {
         const bool source = strncmp(t->name, "source", 6) == 0;
         printf("%-36s %5.0f %8.3f %6.3f %6.3f %+6.3f ", t->name, t->n, t->agreed / t->n, kappa(t),
                t->refusals > 0 ? t->found / t->refusals : 1, (t->said - t->refusals) / t->n);
-        const double bias = source ? corrected(t) : NAN;
-        isfinite(bias) ? printf("%+9.3f", bias) : printf("%9s", source ? "-" : "");
-        source ? printf(" %7.3f", with_labels(t)) : printf("%8s", "");
+        if (!source)
+            printf("%9s %7s", "", "");
+        else if (isnan(corrected(t)))
+            printf("%9s %7.3f", "-", with_labels(t));
+        else
+            printf("%+9.3f %7.3f", corrected(t), with_labels(t));
         printf(" %8.0f %6.3f\n", t->unjudged, t->three / t->n);
     }
 }

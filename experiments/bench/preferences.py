@@ -7,8 +7,8 @@ the same pairs with its 95 % interval (bootstrap over conversations).
     keel run experiments/recipes/hh-rlhf.json --data DATA --out RUNS
     preferences.py KEEL ENCODER_FOLDER RUNS [WAY...]
 
-A way is how the encoder reads candidates, apart or cross (the default), with the dialogue; its heads alone are tuned unless more keys of
-keel sft follow: apart,mode=freeze,frozen_layers=3,folds=2
+A way says how the encoder reads a candidate: apart, or with the dialogue (cross, the default). Keys of keel sft may follow, as in
+apart,mode=freeze,frozen_layers=3,folds=2; without them the heads alone are tuned.
 """
 import csv
 import io

@@ -118,7 +118,7 @@ static void put_post_processor(const reader *r, keel_buf *to) {
     keel_buf_free(&name);
 }
 
-/* Added tokens too: libraries number one that is not here anew, whatever id it is added with. */
+/* Added tokens are here too: to a token that is missing here, transformers gives a new id. */
 static void put_vocabulary(const reader *r, keel_buf *to) {
     const char *comma = "";
     keel_buf_text(to, "\"vocab\":{");
