@@ -57,10 +57,12 @@ tests_of() {
     datasets/answers.c | datasets/format_lm_eval.c | datasets/format_inspect.c | datasets/format_promptfoo.c) echo datasets/test_answers datasets/test_formats_results ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
-    policies/compress/quantise.c | policies/compress/calibrate.c | policies/compress_base.c | policies/transformer/weights.c) echo policies/test_compress ;;
-    policies/compress/sensitive.c) echo policies/test_compress experiments/compress_target ;;
+    policies/compress/sensitive.c | policies/compress/quantise.c) echo policies/test_prune policies/test_prune_bert policies/test_compress experiments/compress_target ;;
+    policies/compress/calibrate.c | policies/compress_base.c | policies/transformer/weights.c) echo policies/test_compress ;;
+    policies/compress/rank.c) echo policies/test_prune policies/test_prune_qnet policies/test_student ;;
+    policies/compress/sample.c) echo policies/test_sample policies/test_prune policies/test_prune_bert ;;
     policies/compress/prune_qnet.c) echo policies/test_prune_qnet ;;
-    policies/compress/prun*.c | policies/compress/rank.c | policies/compress/sample.c | policies/transformer/llama_slice.c) echo policies/test_prune policies/test_prune_bert ;;
+    policies/compress/prun*.c | policies/transformer/llama_slice.c) echo policies/test_prune policies/test_prune_bert ;;
     policies/transformer/bert_slice.c | policies/transformer/bert_encode.c) echo policies/test_prune_bert policies/test_bert ;;
     policies/soft_*.c) echo policies/test_distil ;;
     policies/compress/student*.c) echo policies/test_student ;;

@@ -212,7 +212,7 @@ static keel_status find_basis(making *m) {
     return KEEL_OK;
 }
 
-/* x [hidden] of the teacher, times factor, in the student's directions: out [to.hidden]. */
+/* x [hidden] of the teacher in the student's directions: out [to.hidden]. */
 static void turn(const making *m, const float *x, float *out) {
     const size_t n = m->bert->config.hidden, k = m->to.hidden;
     for (size_t j = 0; j < k; j++) {

@@ -1,6 +1,7 @@
 /* Encoders whose matrices are in other number formats: vectors near those of F32, the same for a text in any
  * company; back in F32 what the format holds; tuning refused. */
 #define SCRATCH "bert_matrix"
+#include "bert_fixture.h"
 #include "bert_made.h"
 
 #include <math.h>

@@ -323,7 +323,105 @@ static void taylor_is_the_slope_of_the_loss(void **state) {
     keel_llama_close(small);
 }
 
+/* The sum of squares of rows first .. first + n - 1, and of columns. */
+static double rows_squared(const keel_matrix *m, size_t first, size_t n) {
+    double sum = 0;
+    for (size_t i = first * m->cols; i < (first + n) * m->cols; i++)
+        sum += pow((double)((const float *)m->data)[i], 2);
+    return sum;
+}
+
+static double columns_squared(const keel_matrix *m, size_t first, size_t n) {
+    double sum = 0;
+    for (size_t r = 0; r < m->rows; r++)
+        for (size_t c = first; c < first + n; c++)
+            sum += pow((double)((const float *)m->data)[r * m->cols + c], 2);
+    return sum;
+}
+
+/* By what makes a unit and what reads it; of the first group of heads q is small, of the second k. */
+static keel_llama *uneven(void) {
+    keel_llama *llama = make(true);
+    for (size_t l = 0; l < LAYERS; l++) {
+        for (size_t i = 0; i < 4 * DIM * HIDDEN; i++)
+            weights(llama, l, KEEL_LLAMA_K)[i] *= i / (DIM * HIDDEN) == 1 ? .1f : 3;
+        for (size_t i = 0; i < 2 * DIM * HIDDEN; i++) weights(llama, l, KEEL_LLAMA_Q)[i] *= .5f;
+    }
+    return llama;
+}
+
+static void weights_of_all_that_makes_and_reads_a_unit_count(void **state) {
+    (void)state;
+    static const char *const way[] = {"ratio=0.4", "importance=weight", NULL};
+    work w;
+    keel_llama *large = uneven(), *small = uneven();
+    assert_ok(keel_prune_llama(small, job(&w, way), &err));
+    assert_int_equal(small->config.kv_heads, 3);
+    for (size_t l = 0; l < LAYERS; l++) {
+        const keel_matrix *m = &large->matrix[keel_llama_row(l, 0)];
+        double channels[INNER];
+        bool gone[INNER];
+        for (size_t c = 0; c < INNER; c++)
+            channels[c] = rows_squared(&m[KEEL_LLAMA_GATE], c, 1) + rows_squared(&m[KEEL_LLAMA_UP], c, 1) +
+                          columns_squared(&m[KEEL_LLAMA_DOWN], c, 1);
+        least_of(channels, INNER - small->config.inner, gone);
+        kept_are(small, large, l, gone);
+        for (size_t h = 0, at = 0; h < 4; h++) {
+            if (h == 1) continue;
+            assert_memory_equal(weights(small, l, KEEL_LLAMA_K) + at++ * DIM * HIDDEN,
+                                weights(large, l, KEEL_LLAMA_K) + h * DIM * HIDDEN,
+                                DIM * HIDDEN * sizeof(float));
+        }
+    }
+    keel_compress_report_free(&w.report);
+    keel_llama_close(large);
+    keel_llama_close(small);
+}
+
 /* ---- where ---- */
+
+/* Half the mean square of what ln p differs by, on the texts that losses are measured on. */
+static double off(const keel_llama *a, const keel_llama *b, const keel_compress_job *from) {
+    keel_arena arena = {0};
+    keel_sample all, losses, rest;
+    assert_ok(keel_sample_llama(a, from, &arena, &all, &err));
+    assert_ok(keel_sample_divide(&all, from, &losses, &rest, &err));
+    const size_t n = (size_t)losses.offsets[losses.n];
+    float *one = keel_arena_calloc(&arena, n, sizeof *one),
+          *other = keel_arena_calloc(&arena, n, sizeof *other);
+    double sum = 0;
+    assert_ok(keel_sample_run(a, &losses, NULL, one, &err));
+    assert_ok(keel_sample_run(b, &losses, NULL, other, &err));
+    for (size_t i = 0; i < n; i++) sum += pow((double)one[i] - (double)other[i], 2);
+    keel_arena_free(&arena);
+    return sum / (2 * (double)n);
+}
+
+/* Without the layer, biases and all; without its least group of heads. */
+static void harm_is_how_far_probabilities_move(void **state) {
+    (void)state;
+    static const char *const layers[] = {"ratio=0.33", "prune=layers", NULL}, *const heads[] = {
+                                                                                  "ratio=0.1", "prune=groups",
+                                                                                  "importance=weight",
+                                                                                  "spread=sensitivity", NULL};
+    work w[2];
+    keel_llama *large = uneven(), *small[] = {uneven(), uneven()};
+    assert_ok(keel_prune_llama(small[0], job(&w[0], layers), &err));
+    assert_ok(keel_prune_llama(small[1], job(&w[1], heads), &err));
+    for (size_t l = 0; l < LAYERS; l++)
+        for (int i = 0; i < 2; i++) {
+            keel_llama *silent = uneven();
+            if (i == 0) silence_layer(silent, l);
+            if (i == 1) silence(silent, l, KEEL_PRUNE_HEAD, 1);
+            const double expected = off(large, silent, &w[i].job), got = w[i].report.layer[l].harm[2 * i];
+            if (!(expected > 0 && fabs(got - expected) <= 1e-3 * expected))
+                fail_msg("layer %zu: %g, expected %g", l, got, expected);
+            keel_llama_close(silent);
+        }
+    for (int i = 0; i < 2; i++) keel_compress_report_free(&w[i].report);
+    for (int i = 0; i < 2; i++) keel_llama_close(small[i]);
+    keel_llama_close(large);
+}
 
 static void the_cheapest_steps_go(void **state) {
     (void)state;
@@ -433,6 +531,8 @@ static void what_cannot_go_is_refused(void **state) {
 static void the_layer_that_suffers_keeps_its_bits(void **state) {
     (void)state;
     static const char *const fours[] = {"weights=q4_g32", "sensitive_share=0.3", NULL},
+                             *const half[] = {"weights=q4_g32", "sensitive_share=0.5", NULL},
+                             *const tenth[] = {"weights=q4_g32", "sensitive_share=0.1", NULL},
                              *const eights[] = {"weights=int8", "sensitive_share=0.3", NULL};
     for (size_t loud = 0; loud < LAYERS; loud++) {
         work w;
@@ -450,6 +550,10 @@ static void the_layer_that_suffers_keeps_its_bits(void **state) {
         assert_string_equal(w.report.figure[0].name, "layers_at_8_bits");
         assert_true(w.report.figure[0].value == 1);
         same_logits(llama, as_it_was, 0);
+        assert_ok(keel_sensitive_llama(llama, fit, job(&w, half), keep, &err)); /* of three layers: two */
+        assert_true(keep[loud] && keep[0] + keep[1] + keep[2] == 2);
+        assert_ok(keel_sensitive_llama(llama, fit, job(&w, tenth), keep, &err)); /* one at least */
+        assert_true(keep[loud] && keep[0] + keep[1] + keep[2] == 1);
         assert_ok(keel_sensitive_llama(llama, fit, job(&w, eights), keep, &err));
         for (size_t l = 0; l < LAYERS; l++) assert_false(keep[l]);
         free(fit);
@@ -465,6 +569,8 @@ int main(void) {
         cmocka_unit_test(what_adds_nothing_goes_first),
         cmocka_unit_test(activations_are_weighed_by_what_they_add),
         cmocka_unit_test(taylor_is_the_slope_of_the_loss),
+        cmocka_unit_test(weights_of_all_that_makes_and_reads_a_unit_count),
+        cmocka_unit_test(harm_is_how_far_probabilities_move),
         cmocka_unit_test(the_cheapest_steps_go),
         cmocka_unit_test(even_layers_stay_alike),
         cmocka_unit_test(layers_go_where_the_loss_does_not_rise),

@@ -1,11 +1,15 @@
 /* Encoders of layers of unequal sizes, and what pruning cuts out of them. */
 #include "bert_fixture.h"
+#include "bert_made.h"
 
 #include <math.h>
 #include <unistd.h>
 
 #include "core/file.h"
 #include "policies/compress/prune_bert.h"
+#include "policies/compress/quantise.h"
+#include "policies/compress/sample.h"
+#include "policies/compress/sensitive.h"
 #include "policies/transformer/bert_internal.h"
 #include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/bert_slice.h"
@@ -202,15 +206,25 @@ static keel_corpus the_log(void) {
     return (keel_corpus){.name = "log", .count = n_texts, .by_name = places, .read = read_log};
 }
 
-static void prune(keel_bert *bert, const char *const *settings, keel_compress_report *report) {
+typedef struct work {
     keel_compress_config config;
-    keel_corpus log = the_log();
-    assert_ok(keel_options_defaults(keel_compress_options, &config, &err));
-    config.sensitivity_tokens = 16;
+    keel_corpus log;
+    keel_compress_job job;
+} work;
+
+static const keel_compress_job *job_of(work *w, const char *const *settings, keel_compress_report *report) {
+    w->log = the_log();
+    assert_ok(keel_options_defaults(keel_compress_options, &w->config, &err));
+    w->config.sensitivity_tokens = 16;
     for (; *settings; settings++)
-        assert_ok(keel_options_assign(keel_compress_options, &config, *settings, &err));
-    const keel_compress_job job = {.config = &config, .logged = &log, .report = report};
-    assert_ok(keel_prune_bert(bert, &job, &err));
+        assert_ok(keel_options_assign(keel_compress_options, &w->config, *settings, &err));
+    w->job = (keel_compress_job){.config = &w->config, .logged = &w->log, .report = report};
+    return &w->job;
+}
+
+static void prune(keel_bert *bert, const char *const *settings, keel_compress_report *report) {
+    work w;
+    assert_ok(keel_prune_bert(bert, job_of(&w, settings, report), &err));
 }
 
 /* The channel says nothing, though it would be heard. */
@@ -274,6 +288,218 @@ static void layers_go_where_vectors_do_not_move(void **state) {
     keel_bert_close(whole);
 }
 
+/* The places of the n least of so many numbers are true. */
+static void least(const double *x, size_t of, size_t n, bool *out) {
+    for (size_t i = 0; i < of; i++) {
+        size_t less = 0;
+        for (size_t k = 0; k < of; k++) less += x[k] < x[i];
+        out[i] = less < n;
+    }
+}
+
+static double square(const float *x, size_t n, size_t apart) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i * apart] * (double)x[i * apart];
+    return sum;
+}
+
+/* By squares of weights: what makes a unit, and what reads it. */
+static void weigh(const keel_bert *bert, size_t layer, double heads[HEADS], double channels[INNER]) {
+    for (size_t h = 0; h < HEADS; h++) {
+        heads[h] = 0;
+        for (size_t part = 0; part < 3; part++)
+            heads[h] += square(weights(bert, layer, KEEL_BERT_QKV) + (part * HEADS + h) * DIM * HIDDEN,
+                               DIM * HIDDEN, 1);
+        for (size_t i = 0; i < DIM; i++)
+            heads[h] += square(weights(bert, layer, KEEL_BERT_OUT) + h * DIM + i, HIDDEN, HIDDEN);
+    }
+    for (size_t c = 0; c < INNER; c++)
+        channels[c] = square(weights(bert, layer, KEEL_BERT_UP) + c * HIDDEN, HIDDEN, 1) +
+                      square(weights(bert, layer, KEEL_BERT_DOWN) + c, HIDDEN, INNER);
+}
+
+/* Drawn weights; of the first head q is small, of the second k and v are. */
+static keel_bert *drawn(void) {
+    keel_bert *bert = load("mean");
+    bert_draw(bert);
+    for (size_t l = 0; l < LAYERS; l++)
+        for (size_t i = 0; i < 3 * HIDDEN * HIDDEN; i++) {
+            const size_t part = i / (HIDDEN * HIDDEN), head = i / (DIM * HIDDEN) % HEADS;
+            weights(bert, l, KEEL_BERT_QKV)[i] *= head < 2 && (part == 0) == (head == 0) ? .3f : 2;
+        }
+    return bert;
+}
+
+static void weights_of_all_that_makes_and_reads_a_unit_count(void **state) {
+    (void)state;
+    static const char *const way[] = {"ratio=0.5", "importance=weight", NULL};
+    keel_bert *small = drawn(), *large = drawn();
+    keel_compress_report report = {0};
+    const double layer = 4 * HIDDEN * HIDDEN + 2 * HIDDEN * INNER + 9 * HIDDEN + INNER;
+    prune(small, way, &report);
+    assert_int_equal(small->config.inner, INNER - 32);
+    assert_int_equal(small->config.heads, HEADS - 1);
+    assert_string_equal(report.figure[0].name, "pruned");
+    assert_true(fabs(report.figure[0].value - (32 * (2 * HIDDEN + 1) + DIM * (4 * HIDDEN + 3)) / layer) <
+                1e-9);
+    for (size_t l = 0; l < LAYERS; l++) {
+        double heads[HEADS], channels[INNER];
+        bool gone[INNER];
+        weigh(large, l, heads, channels);
+        least(heads, HEADS, 1, gone);
+        assert_true(gone[1]); /* q alone would have the first go */
+        for (size_t h = 0, at = 0; h < HEADS; h++)
+            if (!gone[h])
+                assert_memory_equal(weights(small, l, KEEL_BERT_QKV) + at++ * DIM * HIDDEN,
+                                    weights(large, l, KEEL_BERT_QKV) + h * DIM * HIDDEN,
+                                    DIM * HIDDEN * sizeof(float));
+        least(channels, INNER, 32, gone);
+        for (size_t c = 0, at = 0; c < INNER; c++)
+            if (!gone[c])
+                assert_true(weights(small, l, KEEL_BERT_UP_BIAS)[at++] ==
+                            weights(large, l, KEEL_BERT_UP_BIAS)[c]);
+    }
+    keel_compress_report_free(&report);
+    keel_bert_close(small);
+    keel_bert_close(large);
+}
+
+/* The mean squared distance between two encoders' vectors of the texts that losses are measured on. */
+static double apart(const keel_bert *a, const keel_bert *b, const keel_compress_job *job) {
+    keel_sample all, losses, rest;
+    assert_ok(keel_sample_bert(a, job, &arena, &all, &err));
+    assert_ok(keel_sample_divide(&all, job, &losses, &rest, &err));
+    assert_true(losses.n > 1);
+    const size_t n = losses.n * HIDDEN;
+    float *one = keel_arena_alloc(&arena, n * sizeof *one),
+          *other = keel_arena_alloc(&arena, n * sizeof *one);
+    double sum = 0;
+    assert_ok(keel_sample_encode(a, &losses, one, &err));
+    assert_ok(keel_sample_encode(b, &losses, other, &err));
+    for (size_t i = 0; i < n; i++) sum += pow((double)one[i] - (double)other[i], 2);
+    return sum / (double)losses.n;
+}
+
+static void near(double value, double expected) {
+    if (!(expected > 0 && fabs(value - expected) <= 1e-4 * expected))
+        fail_msg("%g, expected %g", value, expected);
+}
+
+/* Without the layer, biases and all; without its least channels; without its least head. */
+static void harm_is_how_far_vectors_move(void **state) {
+    (void)state;
+    static const char *const layers[] = {"ratio=0.5", "prune=layers", "sensitivity_tokens=30", NULL},
+                             *const units[] = {"ratio=0.5", "importance=weight", "spread=sensitivity",
+                                               "sensitivity_tokens=30", NULL};
+    keel_compress_report report[2] = {0};
+    keel_bert *large = drawn(), *small[] = {drawn(), drawn()};
+    work w;
+    assert_ok(keel_prune_bert(small[0], job_of(&w, layers, &report[0]), &err));
+    assert_ok(keel_prune_bert(small[1], job_of(&w, units, &report[1]), &err));
+    for (size_t l = 0; l < LAYERS; l++) {
+        double heads[HEADS], channels[INNER];
+        bool gone[INNER];
+        keel_bert *silent = drawn();
+        for (size_t h = 0; h < HEADS; h++) silence_head(silent, l, h);
+        for (size_t c = 0; c < INNER; c++) silence_channel(silent, l, c);
+        memset(weights(silent, l, KEEL_BERT_OUT_BIAS), 0, HIDDEN * sizeof(keel_real));
+        memset(weights(silent, l, KEEL_BERT_DOWN_BIAS), 0, HIDDEN * sizeof(keel_real));
+        near(report[0].layer[l].harm[0], apart(large, silent, &w.job));
+        keel_bert_close(silent);
+        weigh(large, l, heads, channels);
+        silent = drawn();
+        least(channels, INNER, 32, gone);
+        for (size_t c = 0; c < INNER; c++)
+            if (gone[c]) silence_channel(silent, l, c);
+        near(report[1].layer[l].harm[1], apart(large, silent, &w.job));
+        keel_bert_close(silent);
+        silent = drawn();
+        silence_head(silent, l, 1);
+        near(report[1].layer[l].harm[2], apart(large, silent, &w.job));
+        keel_bert_close(silent);
+    }
+    for (int i = 0; i < 2; i++) keel_compress_report_free(&report[i]);
+    for (int i = 0; i < 2; i++) keel_bert_close(small[i]);
+    keel_bert_close(large);
+}
+
+/* Of each text's vector in a drawn direction, the slope by a factor on the channel: here by differences. */
+static void taylor_is_the_slope_of_the_vector(void **state) {
+    (void)state;
+    static const char *const way[] = {"ratio=0.3", "prune=channels", "importance=taylor", NULL};
+    const double step = 0.02;
+    keel_compress_report report = {0};
+    keel_bert *small = drawn(), *large = drawn();
+    work w;
+    assert_ok(keel_prune_bert(small, job_of(&w, way, &report), &err));
+    assert_true(large->config.normalise);
+    keel_sample all, losses, sample;
+    assert_ok(keel_sample_bert(large, &w.job, &arena, &all, &err));
+    assert_ok(keel_sample_divide(&all, &w.job, &losses, &sample, &err));
+    double slopes[INNER] = {0}, most = 0, kept = INFINITY;
+    float *down = weights(large, 1, KEEL_BERT_DOWN), column[HIDDEN];
+    float *direction = keel_arena_alloc(&arena, sample.n * HIDDEN * sizeof *direction),
+          *vectors = keel_arena_alloc(&arena, sample.n * HIDDEN * sizeof *vectors);
+    keel_rng rng = keel_rng_named(1, "prune", 0);
+    for (size_t i = 0; i < sample.n * HIDDEN; i++) direction[i] = (float)keel_rng_normal(&rng);
+    for (size_t c = 0; c < INNER; c++) {
+        double *slope = keel_arena_calloc(&arena, sample.n, sizeof *slope);
+        for (size_t r = 0; r < HIDDEN; r++) column[r] = down[r * INNER + c];
+        for (int up = -1; up <= 1; up += 2) {
+            for (size_t r = 0; r < HIDDEN; r++) down[r * INNER + c] = column[r] * (float)(1 + up * step);
+            assert_ok(keel_sample_encode(large, &sample, vectors, &err));
+            for (size_t i = 0; i < sample.n * HIDDEN; i++)
+                slope[i / HIDDEN] += up * (double)direction[i] * (double)vectors[i] / (2 * step);
+        }
+        for (size_t r = 0; r < HIDDEN; r++) down[r * INNER + c] = column[r];
+        for (size_t i = 0; i < sample.n; i++) slopes[c] += slope[i] * slope[i];
+    }
+    assert_int_equal(keel_bert_inner(&small->config, 1), INNER - 32);
+    for (size_t c = 0, at = 0; c < INNER; c++) {
+        const bool stays = at < INNER - 32 && weights(small, 1, KEEL_BERT_UP_BIAS)[at] ==
+                                                  weights(large, 1, KEEL_BERT_UP_BIAS)[c];
+        if (stays) at++, kept = fmin(kept, slopes[c]);
+        if (!stays) most = fmax(most, slopes[c]);
+    }
+    assert_true(most < 1.01 * kept);
+    keel_compress_report_free(&report);
+    keel_bert_close(small);
+    keel_bert_close(large);
+}
+
+/* ---- bits instead of units ---- */
+
+/* Of three layers two add nothing, so that rounding them does no harm: the other one keeps 8 bits. */
+static void the_layer_that_suffers_keeps_its_bits(void **state) {
+    (void)state;
+    static const char *const fours[] = {"weights=q4_0", "sensitive_share=0.3", NULL};
+    for (size_t loud = 0; loud < 3; loud++) {
+        work w;
+        keel_compress_report report = {0};
+        keel_bert *bert = bert_of(3, 32, 4, 64), *other = bert_of(3, 32, 4, 64);
+        for (size_t l = 0; l < 3; l++) {
+            if (l == loud) continue;
+            memset(weights(bert, l, KEEL_BERT_OUT), 0, 32 * 32 * sizeof(keel_real));
+            memset(weights(bert, l, KEEL_BERT_DOWN), 0, 32 * 64 * sizeof(keel_real));
+        }
+        memcpy(other->params.data, bert->params.data, bert->params.size * sizeof(keel_real));
+        bool keep[3];
+        keel_matrix_fit *fit = keel_arena_calloc(&arena, keel_bert_rows(bert), sizeof *fit);
+        assert_ok(keel_sensitive_bert(other, fit, job_of(&w, fours, &report), keep, &err));
+        assert_memory_equal(other->params.data, bert->params.data, bert->params.size * sizeof(keel_real));
+        assert_ok(keel_quantise_bert(bert, &w.job, &err));
+        for (size_t l = 0; l < 3; l++) {
+            assert_int_equal(keep[l], l == loud);
+            assert_int_equal(bert->compressed[keel__bert_row(l, KEEL_BERT_UP)].type,
+                             l == loud ? KEEL_MATRIX_Q8_0 : KEEL_MATRIX_Q4_0);
+        }
+        assert_int_equal(bert->compressed[KEEL_BERT_WORD].type, KEEL_MATRIX_Q8_0);
+        keel_compress_report_free(&report);
+        keel_bert_close(bert);
+        keel_bert_close(other);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_cut_is_as_if_it_were_zero),
@@ -284,6 +510,10 @@ int main(void) {
         cmocka_unit_test(sizes_that_cannot_be_are_refused),
         cmocka_unit_test(what_adds_nothing_goes_first),
         cmocka_unit_test(layers_go_where_vectors_do_not_move),
+        cmocka_unit_test(weights_of_all_that_makes_and_reads_a_unit_count),
+        cmocka_unit_test(harm_is_how_far_vectors_move),
+        cmocka_unit_test(taylor_is_the_slope_of_the_vector),
+        cmocka_unit_test(the_layer_that_suffers_keeps_its_bits),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

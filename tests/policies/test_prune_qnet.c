@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "policies/compress/prune_qnet.h"
+#include "policies/compress/rank.h"
 #include "policies/policy_internal.h"
 
 enum { ROWS = 50 };
@@ -155,8 +156,20 @@ static void at_8_bits_the_pruned_network_is_written(void **state) {
     assert_ok(keel_folder_remove(folder, &err));
 }
 
+static void of_equal_units_the_last_goes_first(void **state) {
+    (void)state;
+    static const double importance[] = {2, 1, 3, 1, 2};
+    static const uint32_t expected[] = {3, 1, 4, 0, 2}, stays[] = {0, 2};
+    uint32_t order[5], left[2];
+    assert_ok(keel_rank(importance, 5, order, &err));
+    assert_memory_equal(order, expected, sizeof order);
+    keel_rank_stay(order, 5, 3, left);
+    assert_memory_equal(left, stays, sizeof left);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_equal_units_the_last_goes_first),
         cmocka_unit_test(units_that_say_nothing_go_first),
         cmocka_unit_test(what_varies_least_goes),
         cmocka_unit_test(the_share_is_that_of_weights),
