@@ -346,6 +346,10 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0); /* the second question takes long */
     need(keel_judge_load(&judge, argv[2], &err), &err);
     read_store(argv[1], &all);
+    if (isnan(true_rate(&all))) {
+        fprintf(stderr, "%s: no labelled response to a dangerous request, so no refusal rate\n", argv[1]);
+        return 1;
+    }
     judge_all(&all, judge);
     size_t right = 0;
     for (size_t i = 0; i < all.n; i++) right += (all.verdicts[i].label > 0) == (all.examples[i].label > 0);
