@@ -58,6 +58,16 @@ const char *keel_json_text(const cJSON *object, const char *key, const char *oth
     return cJSON_IsString(item) ? item->valuestring : otherwise;
 }
 
+const char *keel_json_unknown(const cJSON *object, const char *const *known) {
+    const cJSON *item;
+    cJSON_ArrayForEach (item, object) {
+        const char *const *k = known;
+        while (*k && strcmp(*k, item->string) != 0) k++;
+        if (!*k) return item->string;
+    }
+    return NULL;
+}
+
 static const char *type_name(const cJSON *value) {
     switch (value ? value->type & 0xFF : cJSON_NULL) {
     case cJSON_String:

@@ -34,6 +34,8 @@ keel_status keel_json_items_next(keel_json_items *items, keel_arena *arena, cons
 
 /* The value of a key; NULL where the key, or the object itself, is missing. */
 const cJSON *keel_json_get(const cJSON *object, const char *key);
+/* The first key of an object that is not in a list ended by NULL; NULL: all are. */
+const char *keel_json_unknown(const cJSON *object, const char *const *known);
 /* The number of a key, NAN where there is none; or what is said instead, as it is for texts. */
 double keel_json_value(const cJSON *object, const char *key);
 double keel_json_number_or(const cJSON *object, const char *key, double otherwise);

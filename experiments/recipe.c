@@ -85,16 +85,11 @@ static keel_status value_text(loading *load, const cJSON *value, const char *whe
 
 static keel_status check_keys(const cJSON *object, const char *const *known, const char *where,
                               keel_err *err) {
-    const cJSON *item;
-    cJSON_ArrayForEach (item, object) {
-        size_t i = 0;
-        while (known[i] && strcmp(known[i], item->string) != 0) i++;
-        if (known[i]) continue;
-        keel_fail(err, KEEL_E_PARSE, where, "unknown key \"%s\"", item->string);
-        const char *nearest = keel_nearest(item->string, known);
-        return nearest ? keel_hint(err, "did you mean \"%s\"?", nearest) : KEEL_E_PARSE;
-    }
-    return KEEL_OK;
+    const char *unknown = keel_json_unknown(object, known);
+    if (!unknown) return KEEL_OK;
+    keel_fail(err, KEEL_E_PARSE, where, "unknown key \"%s\"", unknown);
+    const char *nearest = keel_nearest(unknown, known);
+    return nearest ? keel_hint(err, "did you mean \"%s\"?", nearest) : KEEL_E_PARSE;
 }
 
 /* ---- loops ---- */

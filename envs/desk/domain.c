@@ -49,14 +49,9 @@ static keel_status wrong(const reader *r, const char *what, const char *got) {
 
 /* Keys outside the list (ends with NULL) are errors: nothing is passed over in silence. */
 static keel_status check_keys(const reader *r, const cJSON *object, const char *const *known) {
-    const cJSON *item;
     if (!cJSON_IsObject(object)) return keel_fail(r->err, KEEL_E_PARSE, r->place, "expected an object");
-    cJSON_ArrayForEach (item, object) {
-        const char *const *k = known;
-        while (*k && strcmp(*k, item->string) != 0) k++;
-        if (!*k) return wrong(r, "unknown key", item->string);
-    }
-    return KEEL_OK;
+    const char *unknown = keel_json_unknown(object, known);
+    return unknown ? wrong(r, "unknown key", unknown) : KEEL_OK;
 }
 
 static size_t count_items(const cJSON *value) {

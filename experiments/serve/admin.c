@@ -27,11 +27,13 @@ typedef struct order {
 
 static keel_status read_order(const keel_http_request *request, keel_arena *arena, order *out,
                               keel_err *err) {
+    static const char *const keys[] = {"policy", "arm", "note", NULL};
     const cJSON *object;
     *out = (order){.arm = "default", .note = "over HTTP"};
     KEEL_TRY(
         keel_json_parse_in(arena, request->body ? request->body : "", request->length, "body", &object, err));
     if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, "body", "expected a JSON object");
+    KEEL_TRY(keel_openai_check_keys(object, keys, "body", err));
     if (!keel_json_get(object, "policy"))
         return keel_fail(err, KEEL_E_INVALID, "policy", "expected a hash, or null to go back");
     KEEL_TRY(keel_json_string(object, "policy", false, &out->policy, "policy", err));

@@ -36,8 +36,11 @@ static keel_status read_latency(const cJSON *item, const char *place, keel_candi
     return KEEL_OK;
 }
 
+/* What has a role is a message as some server made it, with whatever else it puts there. */
 static keel_status read_candidate(const cJSON *item, const char *place, keel_arena *arena,
                                   keel_candidate *out, keel_err *err) {
+    static const char *const keys[] = {"text", "content", "tool_calls", "function_call", "refusal",
+                                       "act",  "model",   "outcome",    "latency_ms",    NULL};
     bool refused = false;
     *out = (keel_candidate){0};
     if (cJSON_IsString(item)) {
@@ -45,6 +48,7 @@ static keel_status read_candidate(const cJSON *item, const char *place, keel_are
         return KEEL_OK;
     }
     if (!cJSON_IsObject(item)) return keel_fail(err, KEEL_E_PARSE, place, "expected a text or an object");
+    if (!keel_json_get(item, "role")) KEEL_TRY(keel_openai_check_keys(item, keys, place, err));
     KEEL_TRY(keel_message_said(item, place, arena, &out->text, &refused, err));
     KEEL_TRY(keel_json_string(item, "act", false, &out->act, place, err));
     KEEL_TRY(keel_json_string(item, "model", false, &out->model, place, err));
@@ -80,6 +84,10 @@ static keel_status read_candidates(const cJSON *list, keel_arena *arena, keel_as
 }
 
 static keel_status read_choice(const cJSON *object, keel_arena *arena, keel_asked *out, keel_err *err) {
+    static const char *const keys[] = {"messages", "candidates",   "model",   "user",
+                                       "details",  "conversation", "segment", "safety_identifier",
+                                       "metadata", "keel",         NULL};
+    KEEL_TRY(keel_openai_check_keys(object, keys, "body", err));
     KEEL_TRY(keel_json_string(object, "model", false, &out->model, "model", err));
     KEEL_TRY(keel_openai_read_common(object, out, err));
     KEEL_TRY(keel_message_turns(keel_json_get(object, "messages"), "messages", arena, &out->turns,

@@ -1,9 +1,10 @@
 /* The bodies of POST /v1/choose: candidates that the caller wrote, the choice among them. Knows no socket.
  *
  * Request: {"messages": [...], "candidates": [a text, or {"content" or "text", "tool_calls", "act", "model",
- * "outcome"}], "user", "conversation", "segment", "details", "model"}. The response is {"id", "index": place
- * in candidates, or null where the answer is none of them, "says", "outcome", "fallback", "propensity",
- * "policy", "arm", "keel": details where asked for}. */
+ * "outcome", "latency_ms"}], and the keys that bodies of all kinds share, and "model"}; no other key may
+ * stand there, but in a candidate that has a "role": a message as some server made it. The response is {"id",
+ * "index": place in candidates, or null where the answer is none of them, "says", "outcome", "fallback",
+ * "propensity", "policy", "arm", "keel": details where asked for}. */
 #ifndef KEEL_EXPERIMENTS_SERVE_CHOOSE_H
 #define KEEL_EXPERIMENTS_SERVE_CHOOSE_H
 

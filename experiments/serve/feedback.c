@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "experiments/serve/openai.h"
 
 static keel_status read_score(const cJSON *object, keel_optional *out, keel_err *err) {
     const cJSON *item = keel_json_get(object, "feedback");
@@ -38,6 +39,7 @@ static keel_status read_words(const cJSON *object, keel_feedback *out, keel_err 
 
 keel_status keel_feedback_read(const char *body, size_t length, keel_arena *arena, keel_feedback *out,
                                keel_err *err) {
+    static const char *const keys[] = {"id", "feedback", "outcome", "completed", "risk", "source", NULL};
     const cJSON *object;
     *out = (keel_feedback){.completed = KEEL_UNKNOWN, .source = ""};
     if (length > KEEL_FEEDBACK_MOST)
@@ -45,6 +47,7 @@ keel_status keel_feedback_read(const char *body, size_t length, keel_arena *aren
                          KEEL_FEEDBACK_MOST, length);
     KEEL_TRY(keel_json_parse_in(arena, body ? body : "", length, "body", &object, err));
     if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, "body", "expected a JSON object");
+    KEEL_TRY(keel_openai_check_keys(object, keys, "body", err));
     KEEL_TRY(keel_json_string(object, "id", true, &out->request, "id", err));
     if (!out->request[0] || strlen(out->request) > KEEL_SERVED_REQUEST)
         return keel_fail(err, KEEL_E_INVALID, "id", "expected the id of a response");

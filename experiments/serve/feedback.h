@@ -1,5 +1,6 @@
 /* The bodies of POST /v1/feedback: {"id": of the response, "feedback": "up", "down" or a number from -1 to 1,
- * "outcome", "completed", "risk", "source"}. All but the id may be left out, but not all of them. */
+ * "outcome", "completed", "risk", "source"}. All but the id may be left out, but not all of them; no other
+ * key may stand there. */
 #ifndef KEEL_EXPERIMENTS_SERVE_FEEDBACK_H
 #define KEEL_EXPERIMENTS_SERVE_FEEDBACK_H
 

@@ -5,22 +5,16 @@
 
 #include "core/json.h"
 #include "core/source.h"
+#include "experiments/serve/openai.h"
 
 static keel_status read_line(const char *line, size_t length, const char *where, keel_arena *arena,
                              keel_candidate *out, keel_err *err) {
-    static const char *const known[] = {"text", "outcome", "act"};
+    static const char *const known[] = {"text", "outcome", "act", NULL};
     const cJSON *object;
     const char *outcome = NULL;
     KEEL_TRY(keel_json_parse_in(arena, line, length, where, &object, err));
     if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, where, "expected a JSON object");
-    for (const cJSON *item = object->child; item; item = item->next) {
-        bool is_known = false;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            is_known = is_known || strcmp(item->string, known[i]) == 0;
-        if (!is_known)
-            return keel_fail(err, KEEL_E_INVALID, where, "\"%s\" is not one of text, outcome, act",
-                             item->string);
-    }
+    KEEL_TRY(keel_openai_check_keys(object, known, where, err));
     KEEL_TRY(keel_json_string(object, "text", true, &out->text, where, err));
     KEEL_TRY(keel_json_string(object, "act", false, &out->act, where, err));
     KEEL_TRY(keel_json_string(object, "outcome", false, &outcome, where, err));

@@ -11,7 +11,8 @@
 /* A body of POST /v1/chat/completions. Contents are texts or lists of parts; calls of tools and their results
  * become text as in an imported log. n above 1 is refused: Keel answers with the one it chose. Keel's own
  * keys: "keel": {"details": true, "segment": "...", "conversation": "..."}; the conversation may also be
- * metadata.conversation_id. Other keys are the upstreams'. err->where is the key that is wrong. */
+ * metadata.conversation_id. A key that names a server to ask, such as "base_url", is refused; other keys are
+ * the upstreams'. err->where is the key that is wrong. */
 keel_status keel_openai_read(const char *body, size_t length, keel_arena *arena, keel_asked *out,
                              keel_err *err);
 /* What a body asks for by a reader of its object; all of it in the arena. The JSON itself, which takes up to
@@ -20,6 +21,10 @@ typedef keel_status keel_openai_reader(const cJSON *object, keel_arena *arena, k
                                        keel_err *err);
 keel_status keel_openai_read_body(const char *body, size_t length, keel_openai_reader *read,
                                   keel_arena *arena, keel_asked *out, keel_err *err);
+/* Refuses an object of Keel's own that has another key than those of a list ended by NULL: a misspelt one
+ * would pass without a word, and what it says be lost. */
+keel_status keel_openai_check_keys(const cJSON *object, const char *const *known, const char *where,
+                                   keel_err *err);
 /* The keys that bodies of all kinds share: user (also safety_identifier), conversation, segment, details, in
  * the object itself or in its key "keel", which may have no others. */
 keel_status keel_openai_read_common(const cJSON *body, keel_asked *out, keel_err *err);

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "core/json.h"
@@ -15,21 +16,25 @@ static keel_status read_own_text(const cJSON *body, const char *key, const char 
     return keel_json_string(own_key(body, key), key, false, out, key, err);
 }
 
-/* "keel": an object with Keel's own keys, and no others: a misspelt one would pass without a word. */
+keel_status keel_openai_check_keys(const cJSON *object, const char *const *known, const char *where,
+                                   keel_err *err) {
+    const char *unknown = keel_json_unknown(object, known);
+    char list[256] = "";
+    if (!unknown) return KEEL_OK;
+    for (size_t i = 0, at = 0; known[i] && at < sizeof list; i++)
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s",
+                               i == 0         ? ""
+                               : known[i + 1] ? ", "
+                                              : " and ",
+                               known[i]);
+    return keel_fail(err, KEEL_E_PARSE, where, "unknown key \"%.64s\"; known are %s", unknown, list);
+}
+
 static keel_status check_own(const cJSON *keel, keel_err *err) {
-    static const char *const keys[] = {"conversation", "details", "segment", "user"};
-    const cJSON *item;
+    static const char *const keys[] = {"conversation", "details", "segment", "user", NULL};
     if (keel && !cJSON_IsObject(keel) && !cJSON_IsNull(keel))
         return keel_fail(err, KEEL_E_PARSE, "keel", "expected an object such as {\"details\": true}");
-    cJSON_ArrayForEach (item, keel) {
-        size_t i = 0;
-        while (i < sizeof keys / sizeof *keys && strcmp(item->string, keys[i]) != 0) i++;
-        if (i == sizeof keys / sizeof *keys)
-            return keel_fail(err, KEEL_E_PARSE, "keel",
-                             "unknown key \"%.64s\"; known are conversation, details, segment and user",
-                             item->string);
-    }
-    return KEEL_OK;
+    return keel_openai_check_keys(keel, keys, "keel", err);
 }
 
 keel_status keel_openai_read_common(const cJSON *body, keel_asked *out, keel_err *err) {
@@ -128,8 +133,20 @@ keel_status keel_openai_read_body(const char *body, size_t length, keel_openai_r
     return status;
 }
 
+/* Keys by which other servers are told where to ask. Who sends one expects an answer from there. */
+static keel_status check_elsewhere(const cJSON *body, keel_err *err) {
+    static const char *const keys[] = {"upstream", "upstreams", "base_url", "api_base", "api_key", NULL};
+    for (const char *const *key = keys; *key; key++)
+        if (keel_json_get(body, *key))
+            return keel_fail(err, KEEL_E_INVALID, *key,
+                             "no request says where to ask: the upstreams are those that this server was "
+                             "started with");
+    return KEEL_OK;
+}
+
 static keel_status read_chat(const cJSON *object, keel_arena *arena, keel_asked *out, keel_err *err) {
     KEEL_TRY(check_n(object, err));
+    KEEL_TRY(check_elsewhere(object, err));
     KEEL_TRY(keel_json_string(object, "model", false, &out->model, "model", err));
     KEEL_TRY(read_stream(object, out, err));
     KEEL_TRY(read_most(object, "max_tokens", &out->max_tokens, err));

@@ -176,6 +176,20 @@ static void every_prefix_and_every_changed_byte_is_survived(void **state) {
     }
 }
 
+static void the_first_unknown_key_is_named(void **state) {
+    (void)state;
+    static const char *const known[] = {"a", "b", NULL}, *const none[] = {NULL};
+    cJSON *json = NULL;
+    assert_int_equal(keel_json_parse("{\"b\":1,\"A\":2,\"c\":3}", 19, "t", &json, NULL), KEEL_OK);
+    assert_string_equal(keel_json_unknown(json, known), "A");
+    assert_string_equal(keel_json_unknown(json, none), "b");
+    cJSON_DeleteItemFromObjectCaseSensitive(json, "A");
+    cJSON_DeleteItemFromObjectCaseSensitive(json, "c");
+    assert_null(keel_json_unknown(json, known));
+    assert_null(keel_json_unknown(NULL, known));
+    cJSON_Delete(json);
+}
+
 static void look_ups_are_typed_and_case_sensitive(void **state) {
     (void)state;
     const char *text = "{\"s\":\"x\",\"n\":1.5,\"b\":true,\"a\":[1],\"o\":{},\"null\":null}",
@@ -432,6 +446,7 @@ int main(void) {
         cmocka_unit_test(a_key_that_stands_twice_is_refused_however_it_is_written),
         cmocka_unit_test(huge_objects_are_checked_quickly),
         cmocka_unit_test(every_prefix_and_every_changed_byte_is_survived),
+        cmocka_unit_test(the_first_unknown_key_is_named),
         cmocka_unit_test(look_ups_are_typed_and_case_sensitive),
         cmocka_unit_test(numbers_print_in_the_shortest_form_that_reads_back),
         cmocka_unit_test(a_value_that_could_not_be_made_is_not_printed),

@@ -99,7 +99,8 @@ def a_chat():
     assert status == 200 and second["keel"]["conversation"] == plain["id"], second
     status, _, answer = s.ask("POST", "/v1/feedback", {"id": plain["id"], "feedback": "up"})
     assert (status, answer) == (200, {"accepted": True})
-    for bad, key in (({"id": plain["id"]}, "feedback"), ({"feedback": "up"}, "id"), ({"id": plain["id"], "feedback": "great"}, "feedback")):
+    for bad, key in (({"id": plain["id"]}, "feedback"), ({"feedback": "up"}, "id"), ({"id": plain["id"], "feedback": "great"}, "feedback"),
+                     ({"id": plain["id"], "completed": True, "labl": "up"}, "body")):
         status, _, answer = s.ask("POST", "/v1/feedback", bad)
         assert status == 400 and answer["error"]["param"] == key, answer
     status, _, answer = s.ask("POST", "/v1/feedback", {"id": "chatcmpl-nobody", "feedback": "up"})
@@ -147,6 +148,10 @@ def a_choice():
     assert status == 400, answer
     status, _, answer = s.ask("POST", "/v1/chat/completions", chat("x", n=2))
     assert status == 400 and answer["error"]["param"] == "n", answer
+    status, _, answer = s.ask("POST", "/v1/chat/completions", chat("x", base_url=UPSTREAM + "/normal/v1"))
+    assert status == 400 and answer["error"]["param"] == "base_url", answer
+    status, _, answer = s.ask("POST", "/admin/policy", {"policy": None, "arn": "b"})
+    assert status == 400 and "arn" in answer["error"]["message"], answer
     status, _, answer = s.ask("POST", "/v1/feedback", {"id": "x", "feedback": 1})
     assert status == 409 and answer["error"]["code"] == "no_store", answer
     status, _, answer = s.ask("GET", "/nothing")

@@ -1,5 +1,5 @@
 """keel serve in front of upstreams of every kind, and keel chat in front of keel serve: serve_upstreams.py KEEL FAKE."""
-import atexit, glob, json, os, re, signal, sqlite3, subprocess, sys, time, urllib.request
+import atexit, glob, json, os, re, signal, sqlite3, subprocess, sys, time, urllib.error, urllib.request
 
 KEEL, FAKE = sys.argv[1:3]
 KEY = "sk-key-of-the-upstream-1234"
@@ -48,7 +48,13 @@ for stream, kinds in (("no", KINDS), ("yes", STREAMED)):
     metrics = get(url + "/metrics")
     assert f'keel:upstream_errors_total{{upstream="dead"}}' in metrics and 'keel:upstream_troubles_total{trouble="redirect"}' in metrics, metrics
     bodies = json.loads(get(UPSTREAM + "/log"))
-    ask(url, api_base="http://127.0.0.1:1/", api_key="x", base_url="file:///etc/passwd", model="file:///etc/passwd")
+    for key in ("api_base", "base_url", "api_key"):
+        try:
+            raise SystemExit(f"{key} is not refused: " + ask(url, **{key: "file:///etc/passwd"}))
+        except urllib.error.HTTPError as error:
+            assert error.code == 400 and json.loads(error.read())["error"]["param"] == key
+    assert len(json.loads(get(UPSTREAM + "/log"))) == len(bodies)
+    ask(url, proxy="http://127.0.0.1:1/", extra_headers={"x": "y"}, model="file:///etc/passwd")
     sent = json.loads(get(UPSTREAM + "/log"))[len(bodies):]
     assert sent and all(set(b) <= {"messages", "n", "stream", "stream_options", "seed", "temperature"} for b in sent), sent[0]
     server.send_signal(signal.SIGTERM)

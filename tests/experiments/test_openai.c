@@ -47,9 +47,9 @@ static void a_body_does_not_stay(void **state) {
     (void)state;
     enum { ZEROS = 200000 };
     keel_buf body = {0};
-    keel_buf_text(&body, "{" HELLO ",\"candidates\":[\"yes\"],\"user\":\"ann\",\"zeros\":[0");
+    keel_buf_text(&body, "{" HELLO ",\"candidates\":[\"yes\"],\"user\":\"ann\",\"metadata\":{\"zeros\":[0");
     for (int i = 0; i < ZEROS; i++) keel_buf_text(&body, ",0");
-    keel_buf_text(&body, "]}");
+    keel_buf_text(&body, "]}}");
     assert_false(body.failed);
     read_chat_ok(body.data);
     assert_true(arena.used < 10000);
@@ -141,6 +141,12 @@ static void what_is_wrong_in_a_request_is_named(void **state) {
         {"{" HELLO ",\"keel\":{\"details\":\"yes\"}}", "details", KEEL_E_PARSE},
         {"{" HELLO ",\"keel\":{\"detials\":true}}", "keel", KEEL_E_PARSE},
         {"{" HELLO ",\"keel\":{\"metadata\":{}}}", "keel", KEEL_E_PARSE},
+        {"{" HELLO ",\"keel\":{\"upstream\":\"http://evil.example\"}}", "keel", KEEL_E_PARSE},
+        {"{" HELLO ",\"upstream\":\"http://evil.example\"}", "upstream", KEEL_E_INVALID},
+        {"{" HELLO ",\"upstreams\":[]}", "upstreams", KEEL_E_INVALID},
+        {"{" HELLO ",\"base_url\":\"http://169.254.169.254\"}", "base_url", KEEL_E_INVALID},
+        {"{" HELLO ",\"api_base\":null}", "api_base", KEEL_E_INVALID},
+        {"{" HELLO ",\"api_key\":\"sk\"}", "api_key", KEEL_E_INVALID},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(read_chat(wrong[i].body), wrong[i].status);
@@ -191,13 +197,27 @@ static void a_caller_gives_candidates(void **state) {
         {",\"candidates\":\"a\"", "candidates"},
         {",\"candidates\":[\"a\",7]", "candidates[1]"},
         {",\"candidates\":[{}]", "candidates[0]"},
-        {",\"candidates\":[{\"text\":\"a\",\"outcome\":\"no\"}]", "candidates[0]"}};
+        {",\"candidates\":[{\"text\":\"a\",\"outcome\":\"no\"}]", "candidates[0]"},
+        {",\"candidates\":[\"a\",{\"text\":\"b\",\"outcom\":\"refusal\"}]", "candidates[1]"},
+        {",\"candidates\":[\"a\"],\"convrsation\":\"c\"", "body"},
+        {",\"candidates\":[\"a\"],\"base_url\":\"http://evil.example\"", "body"}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char body[200];
         snprintf(body, sizeof body, "{" HELLO "%s}", wrong[i][0]);
         assert_int_not_equal(read_choose(body), KEEL_OK);
         assert_string_equal(err.where, wrong[i][1]);
     }
+}
+
+/* As a server answered it: with keys that only that server knows. */
+static void a_candidate_may_be_a_message_as_it_came(void **state) {
+    (void)state;
+    assert_int_equal(
+        read_choose("{" HELLO ",\"candidates\":[{\"role\":\"assistant\",\"content\":\"a\",\"refusal\":null,"
+                    "\"annotations\":[],\"reasoning_content\":\"hm\",\"outcome\":\"refusal\"}]}"),
+        KEEL_OK);
+    assert_string_equal(asked.candidates[0].text, "a");
+    assert_int_equal(asked.candidates[0].outcome, KEEL_OUTCOME_REFUSAL);
 }
 
 static void too_many_candidates_are_refused(void **state) {
@@ -241,11 +261,16 @@ static void feedback_says_something(void **state) {
         {"{\"id\":\"r\",\"outcome\":\"none\"}", "outcome"},
         {"{\"id\":\"r\",\"risk\":\"big\"}", "risk"},
         {"{\"id\":\"r\",\"completed\":1}", "completed"},
+        {"{\"id\":\"r\",\"feedback\":1,\"reward_\":1}", "body"},
+        {"{\"id\":\"r\",\"feedback\":1,\"Risk\":\"dangerous\"}", "body"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_not_equal(read_feedback(wrong[i][0], &f), KEEL_OK);
         assert_string_equal(err.where, wrong[i][1]);
     }
+    assert_int_equal(read_feedback("{\"id\":\"r\",\"completed\":true,\"labl\":\"up\"}", &f), KEEL_E_PARSE);
+    assert_string_equal(err.message,
+                        "unknown key \"labl\"; known are id, feedback, outcome, completed, risk and source");
 }
 
 /* ---- responses ---- */
@@ -382,6 +407,7 @@ int main(void) {
                                        cmocka_unit_test(what_is_wrong_in_a_request_is_named),
                                        cmocka_unit_test(names_are_short_text),
                                        cmocka_unit_test(a_caller_gives_candidates),
+                                       cmocka_unit_test(a_candidate_may_be_a_message_as_it_came),
                                        cmocka_unit_test(too_many_candidates_are_refused),
                                        cmocka_unit_test(feedback_says_something),
                                        cmocka_unit_test(a_response_has_openai_s_shape),
