@@ -73,6 +73,12 @@ static keel_status fail_busy(const keel_store *store, const char *doing, keel_er
     return KEEL_E_STORE;
 }
 
+/* A quota, or a limit of a file's size, is no full disk to SQLite, but an error of output. */
+static keel_status fail_output(const keel_store *store, const char *doing, const char *what, keel_err *err) {
+    keel_fail(err, KEEL_E_IO, store->path, "%s: %s", doing, what);
+    return keel_hint(err, "see that its disk has room, then try again: what was begun is undone");
+}
+
 keel_status keel__store_fail(const keel_store *store, const char *doing, keel_err *err) {
     int code = store->db ? sqlite3_errcode(store->db) : SQLITE_NOMEM;
     const char *text = store->db ? sqlite3_errmsg(store->db) : "no handle";
@@ -98,9 +104,10 @@ keel_status keel__store_fail(const keel_store *store, const char *doing, keel_er
         keel_hint(err, "restore a copy, or save what can be read with: sqlite3 FILE .recover");
         return KEEL_E_STORE;
     case SQLITE_FULL:
-        return keel_fail(err, KEEL_E_IO, store->path, "%s: the disk is full", doing);
-    case SQLITE_CANTOPEN:
+        return fail_output(store, doing, "the disk is full", err);
     case SQLITE_IOERR:
+        return fail_output(store, doing, text, err);
+    case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
     case SQLITE_PERM:
         return keel_fail(err, KEEL_E_IO, store->path, "%s: %s", doing, text);

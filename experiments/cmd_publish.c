@@ -124,7 +124,8 @@ static keel_status roll_back(keel_cli *cli, keel_err *err) {
     keel_store *store = NULL;
     const char *hash = NULL;
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_WRITE, &store, err));
-    const keel_status status = keel_versions_order(store, arm_of(cli), NULL, NULL, &cli->arena, &hash, err);
+    const keel_status status =
+        keel_versions_order(store, NULL, arm_of(cli), NULL, NULL, &cli->arena, &hash, err);
     keel_store_close(store);
     if (status != KEEL_OK) return status;
     cli->result = cJSON_CreateObject();

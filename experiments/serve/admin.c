@@ -49,8 +49,8 @@ static keel_status carry_out(keel_admin *admin, const order *wanted, keel_arena 
         return keel_hint(err, "start it with --store, and register policies with keel publish");
     }
     KEEL_TRY(keel_store_open(&store, admin->store, KEEL_STORE_WRITE, err));
-    keel_status status =
-        keel_versions_order(store, wanted->arm, wanted->policy, wanted->note, arena, hash, err);
+    keel_status status = keel_versions_order(store, admin->versions, wanted->arm, wanted->policy,
+                                             wanted->note, arena, hash, err);
     if (status == KEEL_OK) status = keel_versions_follow(admin->versions, store, err);
     keel_store_close(store);
     return status;

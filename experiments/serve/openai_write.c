@@ -166,6 +166,8 @@ int keel_openai_status(keel_status status) {
         return 409;
     case KEEL_E_NOMEM:
     case KEEL_E_INTERRUPTED:
+    case KEEL_E_IO: /* what may pass: a full disk, another writer */
+    case KEEL_E_STORE:
         return 503;
     case KEEL_E_UNSUPPORTED:
         return 501;

@@ -207,8 +207,9 @@ static void tell_published(keel_versions *versions, size_t arm, const char *old)
     const char *name = versions->arms->of[arm].name;
     keel_monitor_add(versions->options.monitor, KEEL_MONITOR_PUBLICATIONS, name, 1);
     tell_served(versions, old);
-    keel_log(KEEL_LOG_INFO, "note: arm %s serves policy %.12s of %s, as published", name,
-             versions->now[arm]->seen.hash, versions->now[arm]->dir);
+    keel_log(KEEL_LOG_INFO, "note: arm %s serves policy %.12s of %s, as published%s%.12s", name,
+             versions->now[arm]->seen.hash, versions->now[arm]->dir, old ? ", in place of " : "",
+             old ? old : "");
 }
 
 static void tell_refused(keel_versions *versions, const char *arm, const keel_err *err) {
@@ -217,18 +218,26 @@ static void tell_refused(keel_versions *versions, const char *arm, const keel_er
 }
 
 /* hash: what it has to be; NULL: anything. Under `loading`. */
+static keel_status load_same(keel_versions *versions, size_t arm, const char *dir, const char *hash,
+                             version **out, keel_err *err) {
+    version *made = NULL;
+    KEEL_TRY(load(versions, arm, dir, &made, err));
+    if (!hash || strcmp(made->seen.hash, hash) == 0) {
+        *out = made;
+        return KEEL_OK;
+    }
+    keel_fail(err, KEEL_E_CONFLICT, dir, "the folder holds policy %.12s, not %.12s that was published",
+              made->seen.hash, hash);
+    drop(made);
+    return KEEL_E_CONFLICT;
+}
+
 static keel_status publish(keel_versions *versions, size_t arm, const char *dir, const char *hash,
                            keel_err *err) {
     version *made = NULL;
     char old[65];
     keel_err own = {0};
-    keel_status status = load(versions, arm, dir, &made, &own);
-    if (status == KEEL_OK && hash && strcmp(made->seen.hash, hash) != 0) {
-        status =
-            keel_fail(&own, KEEL_E_CONFLICT, dir,
-                      "the folder holds policy %.12s, not %.12s that was published", made->seen.hash, hash);
-        drop(made);
-    }
+    const keel_status status = load_same(versions, arm, dir, hash, &made, &own);
     if (status == KEEL_OK) {
         snprintf(old, sizeof old, "%s", versions->now[arm]->seen.hash);
         swap(versions, arm, made);
@@ -240,9 +249,15 @@ static keel_status publish(keel_versions *versions, size_t arm, const char *dir,
     return status;
 }
 
+static keel_status find_arm(const keel_versions *versions, const char *arm, size_t *which, keel_err *err) {
+    *which = keel_arms_find(versions->arms, arm);
+    if (*which < KEEL_ARMS_MOST) return KEEL_OK;
+    return keel_fail(err, KEEL_E_NOT_FOUND, arm, "there is no arm of this name");
+}
+
 keel_status keel_versions_publish(keel_versions *versions, const char *arm, const char *dir, keel_err *err) {
-    const size_t which = keel_arms_find(versions->arms, arm);
-    if (which == KEEL_ARMS_MOST) return keel_fail(err, KEEL_E_NOT_FOUND, arm, "there is no arm of this name");
+    size_t which;
+    KEEL_TRY(find_arm(versions, arm, &which, err));
     pthread_mutex_lock(&versions->loading);
     const keel_status status = publish(versions, which, dir, NULL, err);
     pthread_mutex_unlock(&versions->loading);
@@ -440,32 +455,56 @@ static keel_status find_registered(keel_store *store, const char *text, keel_are
     return keel_hint(err, "`keel publish --policy DIR` registers one; `keel publish --list` shows them");
 }
 
+/* Whether the arm could serve it: all that a load checks. */
+static keel_status try_out(keel_versions *versions, const char *arm, const char *dir, const char *hash,
+                           keel_err *err) {
+    version *made = NULL;
+    size_t which;
+    KEEL_TRY(find_arm(versions, arm, &which, err));
+    pthread_mutex_lock(&versions->loading);
+    const bool served = strcmp(versions->now[which]->seen.hash, hash) == 0;
+    const keel_status status = served ? KEEL_OK : load_same(versions, which, dir, hash, &made, err);
+    pthread_mutex_unlock(&versions->loading);
+    if (status == KEEL_E_NOMEM) return status;
+    if (status != KEEL_OK) {
+        if (err) err->code = KEEL_E_CONFLICT;
+        return keel_hint(err, "nothing was published; `keel publish --policy DIR` registers where it is now");
+    }
+    if (made) drop(made);
+    return KEEL_OK;
+}
+
 static keel_status order(keel_store *store, const char *arm, const char *policy, const char *note,
-                         keel_arena *arena, const char **out, keel_err *err) {
+                         keel_arena *arena, keel_publication *out, keel_err *err) {
     const double at = (double)time(NULL);
     const keel_registered_policy *found = NULL;
     keel_publication *back;
     if (!policy) {
         KEEL_TRY(keel_store_roll_back(store, arm, at, arena, &back, err));
-        *out = back->policy;
+        *out = *back;
         return KEEL_OK;
     }
     KEEL_TRY(find_registered(store, policy, arena, &found, err));
     if (!found->passed)
         return keel_fail(err, KEEL_E_GATE, found->hash, "the gates of this policy were not met");
-    *out = found->hash;
-    return keel_store_publish(
-        store,
-        &(keel_publication){
-            .arm = arm, .policy = found->hash, .at = at, .why = KEEL_PUBLISHED_PUBLISH, .note = note},
-        NULL, err);
+    *out = (keel_publication){.arm = arm,
+                              .policy = found->hash,
+                              .at = at,
+                              .why = KEEL_PUBLISHED_PUBLISH,
+                              .note = note,
+                              .dir = found->dir};
+    return keel_store_publish(store, out, NULL, err);
 }
 
-keel_status keel_versions_order(keel_store *store, const char *arm, const char *policy, const char *note,
-                                keel_arena *arena, const char **out, keel_err *err) {
+keel_status keel_versions_order(keel_store *store, keel_versions *versions, const char *arm,
+                                const char *policy, const char *note, keel_arena *arena, const char **out,
+                                keel_err *err) {
+    keel_publication made = {0};
     KEEL_TRY(keel_store_begin(store, err));
-    keel_status status = order(store, arm, policy, note, arena, out, err);
+    keel_status status = order(store, arm, policy, note, arena, &made, err);
+    if (status == KEEL_OK && versions) status = try_out(versions, arm, made.dir, made.policy, err);
     if (status == KEEL_OK) status = keel_store_commit(store, err);
     if (status != KEEL_OK) keel_store_rollback(store);
+    *out = made.policy;
     return status;
 }

@@ -68,8 +68,11 @@ keel_status keel_versions_register(keel_store *store, const keel_judged_policy *
 
 /* POST /admin/policy: publishes a registered policy (by its hash, or a prefix of at least 8 digits) to an
  * arm, or with policy NULL rolls the arm back, in the store, for the server to follow. A policy whose gates
- * were not met is KEEL_E_GATE; unknown ones are KEEL_E_NOT_FOUND. *out, in the arena: the hash. */
-keel_status keel_versions_order(keel_store *store, const char *arm, const char *policy, const char *note,
-                                keel_arena *arena, const char **out, keel_err *err);
+ * were not met is KEEL_E_GATE; unknown ones are KEEL_E_NOT_FOUND. versions: of the server that is to serve
+ * it; an arm that it does not have is KEEL_E_NOT_FOUND, and a policy that it could not serve KEEL_E_CONFLICT;
+ * NULL: nobody's. On failure the store is as it was. *out, in the arena: the hash. */
+keel_status keel_versions_order(keel_store *store, keel_versions *versions, const char *arm,
+                                const char *policy, const char *note, keel_arena *arena, const char **out,
+                                keel_err *err);
 
 #endif

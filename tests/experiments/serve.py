@@ -1,5 +1,5 @@
 """Called by serve.sh: serve.py KEEL FAKE_UPSTREAM, in a folder with policy/ and base/."""
-import http.client, json, os, re, signal, socket, sqlite3, subprocess, sys, threading, time
+import http.client, json, os, re, resource, signal, socket, sqlite3, subprocess, sys, threading, time
 
 KEEL, FAKE = sys.argv[1:]
 TOKEN = "a-token-of-this-test"
@@ -11,7 +11,8 @@ class Server:
     def __init__(self, *flags, token=None):
         environment = dict(os.environ, SERVE_TOKEN=TOKEN)
         self.program = subprocess.Popen([KEEL, "serve", "--policy", "policy", "--listen", "127.0.0.1:0", *flags], env=environment,
-                                        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
         self.token, self.said = token, []
         Server.running.append(self.program)
         while True:
@@ -269,8 +270,31 @@ def many_at_once():
     assert sorted(g[0] for g in got) == [200] * 3 + [503] * 3 and "3 requests answered" in out, (out, got)
 
 
+def a_full_disk():
+    """No file may grow: an order is refused in words and changes nothing, answers go on. With room again it is carried out."""
+    published = subprocess.run([KEEL, "publish", "--store", "s.db", "--policy", "policy", "--ope", "none", "--gate", "logged.refusal_rate >= 0", "--quiet", "--json"],
+                               stdout=subprocess.PIPE, check=True)
+    order = {"policy": json.loads(published.stdout)["policy"]}
+    s = Server("--store", "s.db")
+    publications = lambda: sqlite3.connect("s.db").execute("SELECT count(*) FROM publications").fetchone()[0]
+    before = publications()
+    assert s.ask("POST", "/admin/policy", dict(order, arm="none-such"))[0] == 404 and publications() == before
+    resource.prlimit(s.program.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    status, _, answer = s.ask("POST", "/admin/policy", order)
+    assert status == 503 and "see that its disk has room" in answer["error"]["message"], answer
+    status, _, said = s.ask("POST", "/v1/choose", {"messages": [{"role": "user", "content": "hello"}], "candidates": ["a", "b"]})
+    assert status == 200 and s.ask("POST", "/v1/feedback", {"id": said["id"], "feedback": "up"})[0] == 200
+    resource.prlimit(s.program.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert publications() == before
+    status, _, answer = s.ask("POST", "/admin/policy", order)
+    assert status == 200 and answer["policy"] == order["policy"], answer
+    s.end()
+    assert publications() == before + 1
+    assert sqlite3.connect("s.db").execute("SELECT (SELECT count(*) FROM served) + (SELECT count(*) FROM served_feedback) + (SELECT ifnull(sum(count), 0) FROM served_lost) - (SELECT sum(accepted) FROM serve_starts)").fetchone() == (0,)
+
+
 try:
-    for test in (a_chat, a_choice, tools_and_trouble, a_deadline, a_shadow, exploring, many_at_once):
+    for test in (a_chat, a_choice, tools_and_trouble, a_deadline, a_shadow, exploring, many_at_once, a_full_disk):
         print(test.__name__, flush=True)
         test()
 finally:

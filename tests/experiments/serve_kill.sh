@@ -73,4 +73,16 @@ wait $load || fail "no request fails for a swap: $(cat load.txt)"
 end
 holds "both policies served" "(SELECT count(DISTINCT policy) FROM served WHERE start_id = (SELECT max(id) FROM serve_starts)) = 2"
 holds "each swap is a publication" "(SELECT count(*) FROM publications WHERE why <> 'start') = ${SWAPS:-200} + 2"
+
+# ---- the store says what is served: a start names the folder, and goes on without it where it is gone ----
+begin
+soon 'grep -q "in place of" err.txt'
+end
+grep -q "serves policy $(cut -c 1-12 p2.hash) of $PWD/p2, as published, in place of $(cut -c 1-12 p1.hash)" err.txt ||
+    fail "what is served in place of --policy is named: $(cat err.txt)"
+mv p2 moved
+begin
+soon 'grep -q "warning: arm" err.txt'
+end
+grep -q "warning: arm default serves what it did: $PWD/p2" err.txt || fail "a folder that is gone is named: $(cat err.txt)"
 finish

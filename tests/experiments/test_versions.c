@@ -356,29 +356,66 @@ static void orders_go_by_the_registry(void **state) {
     const char *out;
     assert_ok(keel_store_open(&store, in("orders.db"), KEEL_STORE_CREATE, &err));
     keel_judged_policy judged = {.dir = in("p1"), .gates = "[]", .passed = true, .why = "publish"};
-    assert_int_equal(keel_versions_order(store, "a", hash[1], NULL, &arena, &out, &err), KEEL_E_NOT_FOUND);
+    assert_int_equal(keel_versions_order(store, NULL, "a", hash[1], NULL, &arena, &out, &err),
+                     KEEL_E_NOT_FOUND);
     judged.hash = hash[2]; /* as if the folder was written anew meanwhile */
     assert_int_equal(keel_versions_register(store, &judged, registered, &err), KEEL_E_CONFLICT);
     judged.hash = hash[1];
     assert_ok(keel_versions_register(store, &judged, registered, &err));
     judged.dir = in("p2"), judged.hash = NULL, judged.passed = false;
     assert_ok(keel_versions_register(store, &judged, registered, &err));
-    assert_int_equal(keel_versions_order(store, "a", hash[2], NULL, &arena, &out, &err), KEEL_E_GATE);
-    assert_int_equal(keel_versions_order(store, "a", "", NULL, &arena, &out, &err), KEEL_E_NOT_FOUND);
+    assert_int_equal(keel_versions_order(store, NULL, "a", hash[2], NULL, &arena, &out, &err), KEEL_E_GATE);
+    assert_int_equal(keel_versions_order(store, NULL, "a", "", NULL, &arena, &out, &err), KEEL_E_NOT_FOUND);
     char prefix[10];
     snprintf(prefix, sizeof prefix, "%.9s", hash[1]);
-    assert_ok(keel_versions_order(store, "a", prefix, "note", &arena, &out, &err));
+    assert_ok(keel_versions_order(store, NULL, "a", prefix, "note", &arena, &out, &err));
     assert_string_equal(out, hash[1]);
-    assert_int_equal(keel_versions_order(store, "a", NULL, NULL, &arena, &out, &err), KEEL_E_NOT_FOUND);
+    assert_int_equal(keel_versions_order(store, NULL, "a", NULL, NULL, &arena, &out, &err), KEEL_E_NOT_FOUND);
     judged.passed = true, judged.arm = "a";
     assert_ok(keel_versions_register(store, &judged, registered, &err));
     publish(store, "a", NULL); /* p2 is stopped: back is p1 */
-    assert_ok(keel_versions_order(store, "a", NULL, NULL, &arena, &out, &err));
+    assert_ok(keel_versions_order(store, NULL, "a", NULL, NULL, &arena, &out, &err));
     assert_string_equal(out, hash[1]);
     keel_publication *last;
     assert_ok(keel_store_published(store, "a", &arena, &last, &err));
     assert_string_equal(last->why, KEEL_PUBLISHED_ROLLBACK);
     keel_store_close(store);
+}
+
+/* An order to a server that cannot carry it out leaves the store as it was. */
+static void what_a_server_cannot_serve_is_not_published(void **state) {
+    (void)state;
+    keel_arms arms;
+    keel_store *store;
+    keel_publication *last;
+    char registered[65];
+    const char *out;
+    two_arms(&arms);
+    keel_versions *versions = open_versions(&arms);
+    assert_ok(keel_store_open(&store, in("served-orders.db"), KEEL_STORE_CREATE, &err));
+    keel_judged_policy judged = {.dir = in("p2"), .gates = "[]", .passed = true, .why = "publish"};
+    assert_ok(keel_versions_register(store, &judged, registered, &err));
+    assert_int_equal(keel_versions_order(store, versions, "c", registered, NULL, &arena, &out, &err),
+                     KEEL_E_NOT_FOUND);
+    const char *const wrong[] = {in("gone"), in("p1"), in("base")};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_ok(keel_store_put_policy(
+            store,
+            &(keel_registered_policy){.hash = registered, .dir = wrong[i], .gates = "[]", .passed = true},
+            &err));
+        assert_int_equal(keel_versions_order(store, versions, "a", registered, NULL, &arena, &out, &err),
+                         KEEL_E_CONFLICT);
+        assert_non_null(strstr(err.where, wrong[i]));
+        assert_non_null(strstr(err.hint, "nothing was published"));
+    }
+    assert_ok(keel_store_published(store, "a", &arena, &last, &err));
+    assert_null(last);
+    assert_ok(keel_versions_register(store, &judged, registered, &err)); /* where it is now */
+    assert_ok(keel_versions_order(store, versions, "a", registered, NULL, &arena, &out, &err));
+    assert_string_equal(out, hash[2]);
+    assert_string_equal(served_by(versions, 0), hash[1]); /* until the server follows */
+    keel_store_close(store);
+    keel_versions_close(versions);
 }
 
 /* ---- guardrails ---- */
@@ -482,6 +519,7 @@ int main(void) {
         cmocka_unit_test(a_policy_that_does_not_load_replaces_nothing),
         cmocka_unit_test(a_server_follows_what_is_published),
         cmocka_unit_test(orders_go_by_the_registry),
+        cmocka_unit_test(what_a_server_cannot_serve_is_not_published),
         cmocka_unit_test(a_guardrail_stops_the_worse_arm_once),
         cmocka_unit_test(a_stop_voids_no_cell),
     };
