@@ -5,9 +5,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "core/console.h"
 #include "core/json.h"
+#include "core/mapped.h"
 
 static keel_context own;
 
@@ -67,6 +70,32 @@ static void install_handlers(void) {
             sigaction(asking[i], &action, NULL);
 }
 
+static void say(const char *text) {
+    if (write(STDERR_FILENO, text, strlen(text)) < 0) return; /* nobody is left to tell */
+}
+
+/* Nothing can go on that needs the bytes. Any other SIGBUS is a defect, and ends the process as usual. */
+static void on_bus(int number, siginfo_t *about, void *context) {
+    const char *path = keel_mapped_path(about->si_addr);
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    (void)context;
+    if (!path) {
+        sigaction(number, &usual, NULL);
+        return;
+    }
+    say("keel: ");
+    say(path);
+    say(": cannot be read any more: it was cut short, or its disk failed, while it was in use\n"
+        "hint: write a new file beside it and rename it, which leaves the old one to who uses it\n");
+    _exit(1);
+}
+
+static void install_bus_handler(void) {
+    struct sigaction action = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}
+
 static bool signalled(void *user) {
     (void)user;
     return atomic_load(&interrupted) != 0;
@@ -93,6 +122,7 @@ keel_context *keel_process_own(void) {
     keel_console_attach(&own);
     own.interrupted = signalled;
     install_handlers();
+    install_bus_handler();
     keel_json_use_allocator();
     keel_context_use(&own);
     return &own;

@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/file.h"
 #include "core/half.h"
 #include "core/json.h"
+#include "core/mapped.h"
 #include "core/text.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -282,14 +282,9 @@ keel_status keel_safetensors_read_bytes(const void *bytes, size_t length, const 
 
 keel_status keel_safetensors_map(const char *path, keel_safetensors *out, keel_err *err) {
     keel_safetensors made = {0};
-    struct stat info;
-    int fd = -1;
-    KEEL_TRY(keel_file_open(path, &fd, err));
-    size_t size = fstat(fd, &info) == 0 ? (size_t)info.st_size : 0;
-    void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
-    int saved = errno;
-    close(fd);
-    if (data == MAP_FAILED) return errno = saved, keel_file_fail(err, path, "map it");
+    void *data;
+    size_t size;
+    KEEL_TRY(keel_mapped_open(path, &data, &size, err));
     made.file = (keel_buf){.data = data, .length = size};
     made.mapped = size;
     return parse_file(&made, path, KEEL_OK, out, err);
@@ -297,7 +292,7 @@ keel_status keel_safetensors_map(const char *path, keel_safetensors *out, keel_e
 
 void keel_safetensors_free(keel_safetensors *file) {
     if (file->mapped)
-        munmap(file->file.data, file->mapped);
+        keel_mapped_close(file->file.data, file->mapped);
     else
         keel_buf_free(&file->file);
     keel_arena_free(&file->names);

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/mapped.h"
+
 static const char MAGIC[8] = "KEELSRV1";
 
 /* The bytes are written before they are mapped: on a full disk this fails, not a later access. */
@@ -44,10 +46,12 @@ keel_status keel_served_count_open(keel_served_count *count, const char *store, 
     if (status == KEEL_OK && page == MAP_FAILED)
         status = keel_fail(err, KEEL_E_IO, count->path, "cannot map: %s", strerror(errno));
     if (file >= 0) close(file);
-    if (status == KEEL_OK)
+    if (status == KEEL_OK) {
         count->page = page;
-    else
+        keel_mapped_add(page, sizeof *count->page, count->path);
+    } else {
         keel_lock_release(&count->lock);
+    }
     return status;
 }
 
@@ -58,6 +62,7 @@ void keel_served_count_begin(keel_served_count *count, int64_t start) {
 
 void keel_served_count_close(keel_served_count *count, bool remove) {
     if (!count->page) return;
+    keel_mapped_remove(count->page);
     munmap(count->page, sizeof *count->page);
     count->page = NULL;
     if (remove) unlink(count->path);

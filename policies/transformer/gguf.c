@@ -1,16 +1,14 @@
 #include "policies/transformer/gguf.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/decimal.h"
 #include "core/file.h"
+#include "core/mapped.h"
 #include "core/text.h"
 
 enum { MOST_VALUES = 1 << 16, MOST_TENSORS = 1 << 14, MOST_NAME = 127, LEAST_VERSION = 2 };
@@ -299,27 +297,13 @@ bool keel_gguf_is(const char *path) {
     return is;
 }
 
-static keel_status map_file(keel_gguf *to, const char *path, keel_err *err) {
-    struct stat info;
-    int fd = -1;
-    KEEL_TRY(keel_file_open(path, &fd, err));
-    to->length = fstat(fd, &info) == 0 ? (size_t)info.st_size : 0;
-    void *file = to->length ? mmap(NULL, to->length, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
-    int saved = errno;
-    close(fd);
-    if (file == MAP_FAILED) {
-        to->length = 0;
-        return keel_fail(err, KEEL_E_IO, path, "cannot map it: %s", strerror(saved));
-    }
-    to->file = file;
-    return KEEL_OK;
-}
-
 keel_status keel_gguf_open(keel_gguf *out, const char *path, keel_err *err) {
     keel_gguf made = {0};
     reader r = {.to = &made, .alignment = KEEL_GGUF_ALIGNMENT, .err = err};
     made.path = keel_arena_strdup(&made.arena, path);
-    keel_status status = made.path ? map_file(&made, path, err) : keel_nomem(err, path);
+    void *file = NULL;
+    keel_status status = made.path ? keel_mapped_open(path, &file, &made.length, err) : keel_nomem(err, path);
+    made.file = file;
     if (status == KEEL_OK) status = read_file(&r);
     if (status == KEEL_OK)
         *out = made;
@@ -335,7 +319,7 @@ void keel_gguf_forget(keel_gguf *gguf) {
 
 void keel_gguf_close(keel_gguf *gguf) {
     keel_gguf_forget(gguf);
-    if (gguf->length) munmap((void *)(uintptr_t)gguf->file, gguf->length);
+    keel_mapped_close((void *)(uintptr_t)gguf->file, gguf->length);
     *gguf = (keel_gguf){0};
 }
 
