@@ -14,6 +14,18 @@ cmp -s plain.jsonl chat.jsonl || fail "chat is the default"
 expect "a table" 0 "" export --store s.db --format csv --out table.csv --json --quiet
 [ "$(json candidates out.txt)" = 6 ] || fail "a row for each candidate"
 grep -q '^"chat","c1","[^"]*","[a-z]*","benign",,1,"Say ""hi"", now","hi","","",true,,,,"compliance","human",0.5,,0,' table.csv || fail "words, quotes and rewards in the table"
+# What a spreadsheet takes for a formula comes back to the byte: nothing is put before it.
+cat >cells.jsonl <<'END'
+{"id": "f1", "messages": [{"role": "user", "content": "=HYPERLINK(\"http://x.example\",\"a\")"}, {"role": "assistant", "content": "-1 is less, \"so\" they say"}]}
+{"id": "f2", "messages": [{"role": "user", "content": "+49 30 1"}, {"role": "assistant", "content": "@SUM(A1:A9)\n=2"}]}
+{"id": "f3", "messages": [{"role": "user", "content": "plain"}, {"role": "assistant", "content": "\t=cmd|' /C calc'!A0"}]}
+END
+expect "texts like formulas" 0 "" import --store cells.db cells.jsonl --quiet
+expect "a table of them" 0 "" export --store cells.db --format csv --out cells.csv --quiet
+expect "is read again" 0 "" import --store again.db --format csv --columns response=text cells.csv --quiet
+said="SELECT group_concat(quote(text), char(10)) FROM (SELECT text FROM turns ORDER BY text)"
+[ "$("$DUMP_STORE" cells.db "$said")" = "$("$DUMP_STORE" again.db "$said")" ] || fail "texts like formulas come back as they were"
+grep -q '"=HYPERLINK(""http://x.example"",""a"")","-1 is less' cells.csv || fail "texts like formulas stand as they were said"
 expect "pairs" 0 "" export --store s.db --format trl --out pairs.jsonl --json --quiet
 [ "$(json pairs out.txt)" = 2 ] || fail "a pair of each decision that has two rewards"
 grep -q '"chosen": \[{"role": "assistant", "content": "b"}\], "rejected": \[{"role": "assistant", "content": "a"}\], "chosen_reward": 1, "rejected_reward": -1,' pairs.jsonl || fail "the better one is chosen"
