@@ -224,6 +224,24 @@ static size_t count_header(const keel_http_request *request, const char *name) {
     return count;
 }
 
+/* RFC 9110, 5.6.2. */
+static bool is_token(const char *name) {
+    static const char others[] = "!#$%&'*+-.^_`|~0123456789";
+    for (const char *c = name; *c; c++)
+        if (!((*c | 32) >= 'a' && (*c | 32) <= 'z') && !strchr(others, *c)) return false;
+    return *name != '\0';
+}
+
+/* "Content-Length : 5" is a header to one reader and none to another, and a lone CR the end of a line. */
+static bool is_malformed(const keel_http_request *request) {
+    for (const char *const *header = request->headers; header && *header; header += 2) {
+        if (!is_token(header[0])) return true;
+        for (const char *c = header[1]; *c; c++)
+            if (((unsigned char)*c < ' ' && *c != '\t') || *c == 127) return true;
+    }
+    return false;
+}
+
 /* A body whose length two readers could see differently (request smuggling), a header that may say two
  * things. */
 static bool is_ambiguous(const keel_http_request *request) {
@@ -252,12 +270,17 @@ static bool check_form(const keel_http_request *request, const keel_http_options
         keel_http_response_header(response, "Allow", "GET, HEAD, POST");
         return refuse(options, response, 405, "method_not_allowed", "only GET and POST are known");
     }
+    response->close = true;
+    if (is_malformed(request))
+        return refuse(options, response, 400, NULL,
+                      "a header has a name that is none, or a control character");
     if (is_ambiguous(request))
         return refuse(options, response, 400, NULL,
                       "a header that may stand once stands twice, or "
                       "Content-Length beside Transfer-Encoding");
     if (encoding && strcasecmp(encoding, "chunked") != 0)
         return refuse(options, response, 501, NULL, "of Transfer-Encoding only chunked is known");
+    response->close = false;
     if (count_header(request, "Content-Encoding"))
         return refuse(options, response, 415, NULL, "send the body without Content-Encoding");
     return true;

@@ -79,6 +79,7 @@ typedef struct keel_http_response {
     const unsigned char *file; /* [file_length] that stays; or NULL */
     size_t file_length;
     keel_buf headers; /* by keel_http_response_header */
+    bool close;       /* nothing more is read: where the request ends two readers could see differently */
 } keel_http_response;
 void keel_http_response_free(keel_http_response *response);
 

@@ -308,6 +308,12 @@ static void look(keel_http_exchange *x, struct MHD_Connection *peer, const char 
     r->authorization = keel_http_header(r, "Authorization");
     r->loopback = is_loopback(peer);
     r->authorized = keel_http_authorized(r, &server->options);
+    if (strcmp(r->method, "POST") == 0 && !keel_http_header(r, "Content-Length") &&
+        !keel_http_header(r, "Transfer-Encoding")) { /* or something before it hid it */
+        refuse(x, 411, "a POST says how long its body is, by Content-Length or chunks");
+        x->response.close = true;
+        return;
+    }
     if (keel_http_check(r, &server->options, server->address.port, &x->response)) return;
     server->refused++;
     x->state = SENT;
@@ -348,7 +354,7 @@ static enum MHD_Result queue(keel_http_exchange *x, struct MHD_Connection *peer)
         MHD_add_response_header(out, name, value);
         at = (size_t)(value - r->headers.data) + strlen(value) + 1;
     }
-    if (x->server->draining) MHD_add_response_header(out, MHD_HTTP_HEADER_CONNECTION, "close");
+    if (x->server->draining || r->close) MHD_add_response_header(out, MHD_HTTP_HEADER_CONNECTION, "close");
     enter(x->connection, ANSWER);
     const enum MHD_Result result = MHD_queue_response(peer, (unsigned)r->status, out);
     MHD_destroy_response(out);
@@ -401,7 +407,8 @@ void keel_http_answer_page(void *page, keel_http_exchange *exchange, const keel_
 }
 
 /* Called when the headers are there, for each piece of the body, at its end, and once resumed. Before the
- * body only whoever waits for "100 Continue" can be refused: others would not read it. */
+ * body only whoever waits for "100 Continue" is refused, since others would not read it, and whose body may
+ * be anything. */
 static enum MHD_Result answer(void *context, struct MHD_Connection *peer, const char *url, const char *method,
                               const char *version, const char *data, size_t *size, void **place) {
     keel_http_exchange *x = *place;
@@ -412,7 +419,8 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *peer, const 
         const char *length = keel_http_header(&x->request, "Content-Length");
         if (x->state != SENT && length && strtoull(length, NULL, 10) > x->server->options.most_body)
             refuse(x, 413, "the request is too large");
-        return x->state == SENT && keel_http_header(&x->request, "Expect") ? queue(x, peer) : MHD_YES;
+        const bool now = x->response.close || keel_http_header(&x->request, "Expect");
+        return x->state == SENT && now ? queue(x, peer) : MHD_YES;
     }
     if (*size) {
         take(x, data, *size);

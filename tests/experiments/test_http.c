@@ -265,6 +265,13 @@ static void headers_that_two_read_differently_are_refused(void **state) {
                 {{"Transfer-Encoding", "chunked"}, 200},
                 {{"Transfer-Encoding", "gzip, chunked"}, 501},
                 {{"Authorization", "Bearer a", "authorization", "Bearer b"}, 400},
+                {{"X-A", "a\tb\xff", "x_.~!#$%&'*+-^`|9", ""}, 200},
+                {{"Content-Length ", "3"}, 400},
+                {{"Content-Length\t", "3"}, 400},
+                {{"", "3"}, 400},
+                {{"X(A", "3"}, 400},
+                {{"X-A", "a\rContent-Length: 3"}, 400},
+                {{"X-A", "a\x7f"}, 400},
                 {{"Content-Encoding", "gzip"}, 415}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const keel_http_request request = {.method = "POST",

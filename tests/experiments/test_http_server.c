@@ -212,6 +212,35 @@ static void large_headers_and_nonsense_are_refused(void **state) {
     stop();
 }
 
+/* Nothing that stands behind a request whose end is not sure is answered as one of its own. */
+static void nothing_is_smuggled_behind_a_request(void **state) {
+    (void)state;
+    static const char *const heads[] = {"Content-Length : 40\r\n",
+                                        "Content-Length\t: 40\r\n",
+                                        ": x\r\n",
+                                        "",
+                                        "Content-Length: 0\r\nContent-Length: 40\r\n",
+                                        "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+                                        "Transfer-Encoding: xchunked\r\n",
+                                        "Transfer-Encoding: chunked\r\nTransfer-Encoding : x\r\n",
+                                        "X: a\rContent-Length: 40\r\nContent-Length: 0\r\n"};
+    start(&keel_http_api);
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        char text[512];
+        snprintf(text, sizeof text, "POST /echo HTTP/1.1\r\n$" JSON "%s\r\nGET /header HTTP/1.1\r\n$\r\n",
+                 heads[i]);
+        const int client = dial();
+        say(client, text);
+        const char *said = hear_until(client, NULL);
+        assert_memory_equal(said, "HTTP/1.1 ", 9);
+        assert_true(strtol(said + 9, NULL, 10) >= 400);
+        assert_null(strstr(said, "HTTP/1.1 200"));
+        assert_true(is_closed_within(client, 1));
+        close(client);
+    }
+    stop();
+}
+
 static void a_token_is_asked_for(void **state) {
     (void)state;
     static const char *const open[] = {"/header", NULL};
@@ -268,6 +297,7 @@ int main(void) {
         cmocka_unit_test(many_are_answered_by_threads_in_any_order),
         cmocka_unit_test(what_is_wrong_is_refused_in_the_shape_of_the_api),
         cmocka_unit_test(a_body_is_asked_for_by_100_continue),
+        cmocka_unit_test(nothing_is_smuggled_behind_a_request),
         cmocka_unit_test(large_headers_and_nonsense_are_refused),
         cmocka_unit_test(a_token_is_asked_for),
         cmocka_unit_test(bodies_are_bounded_together),
