@@ -251,6 +251,15 @@ static void add_warnings(cJSON *result, const keel_evaluation_set *set) {
             set->logged.unjudged, set->logged.answers);
         keel_json_add(warnings, NULL, cJSON_CreateString(text));
     }
+    if (set->ope.propensities_refuted) {
+        snprintf(
+            text, sizeof text,
+            "Weights of the off-policy estimates average %.3g; true propensities make it 1. Those of the log are not "
+            "of the choice among the answers that it lists: log every candidate, or leave the propensity out. No "
+            "off-policy estimate, nor a rate as played, is to be relied on.",
+            set->ope.mean_weight);
+        keel_json_add(warnings, NULL, cJSON_CreateString(text));
+    }
     keel_buf names = {0};
     for (int m = 0; m < KEEL_N_METRICS; m++)
         if (set->policy.source[m].clipped)
@@ -416,6 +425,8 @@ const keel_verb keel_verb_eval = {
         "logged_return is what the log returned; lower is a guaranteed limit (95 %) where the log has "
         "propensities;\n"
         "where outcomes are chosen these are propensities of texts and are not used (propensities_unused);\n"
+        "mean_weight is near 1 where propensities are true; shown to be above it, they are not of this choice "
+        "(propensities_refuted);\n"
         "support is the mean probability that the policy gives to what the log did.\n"
         "example: keel eval --store logs.db --policy runs/policy --gate \"refusal_rate.low >= 0.95\"\n",
     .run = run,

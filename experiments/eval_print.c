@@ -157,7 +157,10 @@ static void print_ope(const cJSON *ope, FILE *out) {
     fputc('\n', out);
     keel_table_print(&table, out);
     keel_table_free(&table);
-    if (cJSON_IsFalse(keel_json_get(ope, "headline")))
+    if (cJSON_IsTrue(keel_json_get(ope, "propensities_refuted")))
+        fputs("No estimate above is to be relied on: the propensities of the log are not of this choice.\n",
+              out);
+    else if (cJSON_IsFalse(keel_json_get(ope, "headline")))
         fprintf(out,
                 "No estimate above is to be relied on: the effective sample size is %.1f, 30 are needed.\n",
                 cJSON_GetNumberValue(keel_json_get(ope, "ess")));

@@ -179,6 +179,8 @@ const keel_explained keel_explanations[] = {
      "alike, and above logged_return"},
     {"eval", "ess", 1, "effective sample size of the off-policy estimates",
      "30 or more; below, none is to be relied on"},
+    {"eval", "mean_weight", 0, "mean of the weights of the off-policy estimates",
+     "near 1; far above, the log's propensities are not of the choice among its candidates"},
     {"eval", "support", 1, "mean probability that the policy gives to what the log did", "well above 0"},
     {"eval", "self_prediction", 0, "what the policy's own critic promises",
      "near the estimates; it is no evidence"},

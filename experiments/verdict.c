@@ -431,9 +431,9 @@ static void answer_ship(cJSON *json, const cJSON *result, keel_buf *text) {
 
 static void add_missing(cJSON *json, const cJSON *result, keel_buf *text) {
     cJSON *list = cJSON_AddArrayToObject(json, "missing");
-    const cJSON *judged = keel_json_get(result, "judged"), *logged = actor(result, "logged"), *name;
-    const double unjudged = keel_json_value(logged, "unjudged"),
-                 ess = keel_json_value(keel_json_get(actor(result, "policy"), "ope"), "ess");
+    const cJSON *judged = keel_json_get(result, "judged"), *logged = actor(result, "logged"),
+                *ope = keel_json_get(actor(result, "policy"), "ope"), *name;
+    const double unjudged = keel_json_value(logged, "unjudged"), ess = keel_json_value(ope, "ess");
     const double all = conversations(result);
     if (!(all > 0))
         say(list, text,
@@ -460,6 +460,8 @@ static void add_missing(cJSON *json, const cJSON *result, keel_buf *text) {
         keel_json_get(keel_json_get(actor(result, "policy"), "on_log"),
                       keel_metric_names[KEEL_METRIC_COMPLETION]))
         say(list, text, "What people would have replied to other answers: rates as played are estimates.");
+    if (cJSON_IsTrue(keel_json_get(ope, "propensities_refuted")))
+        say(list, text, "Off-policy estimates: the propensities of the log are not of this choice.");
     if (ess >= 0 && ess < 30)
         say(list, text, "Off-policy estimates: an effective sample size of %.1f, 30 are needed.", ess);
     cJSON_ArrayForEach (name, keel_json_get(keel_json_get(result, "slices"), "missing"))

@@ -26,12 +26,27 @@ size_t keel_answer_taken(const keel_decision *decision, const char *model) {
     return count;
 }
 
+/* A set of candidates is what there was to choose from: where the log gives all of them a propensity, they
+ * are taken within it. What it gives a lone one is of answers that it does not list; here nothing was chosen.
+ */
+static double log_propensity(const keel_base *base, const keel_decision *decision, size_t candidate) {
+    const double one = decision->candidates[candidate].propensity.value;
+    double all = 0;
+    for (size_t c = 0; c < decision->n_candidates; ++c) {
+        const keel_optional *propensity = &decision->candidates[c].propensity;
+        if (base->space != KEEL_SPACE_CANDIDATES || !propensity->present) return log(one);
+        all += propensity->value;
+    }
+    return log(one / all);
+}
+
 double keel_answer_log_behaviour(const keel_base *base, const keel_decision *decision, size_t candidate,
                                  const keel_choice *choice, int32_t action, bool *by_base) {
     const keel_candidate *one = &decision->candidates[candidate];
     const size_t taken = keel_answer_taken(decision, NULL);
     if (by_base) *by_base = false;
-    if (one->propensity.present && base->space != KEEL_SPACE_OUTCOMES) return log(one->propensity.value);
+    if (one->propensity.present && base->space != KEEL_SPACE_OUTCOMES)
+        return log_propensity(base, decision, candidate);
     if (taken > 1) return -log((double)taken);
     if (by_base) *by_base = true;
     return (double)choice->log_prior[action];

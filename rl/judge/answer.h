@@ -53,9 +53,10 @@ bool keel_answer_asked(const keel_decision *decision);
 bool keel_answer_alone(const keel_conversation *conversation);
 /* How many answers of a model (NULL: of all) the log took. */
 size_t keel_answer_taken(const keel_decision *decision, const char *model);
-/* ln b of a taken candidate, which is action `action` of the base: the logged propensity, but for outcomes,
- * since it is of a text; else several that were taken were deployed side by side, each equally; else the
- * base's choice says it, *by_base (may be NULL). */
+/* ln b of a taken candidate, which is action `action` of the base: the logged propensity, of a set in which
+ * all have one within the set (so a lone candidate's is 1), but for outcomes, since it is of a text; else
+ * several that were taken were deployed side by side, each equally; else the base's choice says it, *by_base
+ * (may be NULL). */
 double keel_answer_log_behaviour(const keel_base *base, const keel_decision *decision, size_t candidate,
                                  const keel_choice *choice, int32_t action, bool *by_base);
 

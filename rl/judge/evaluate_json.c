@@ -114,9 +114,11 @@ static cJSON *ope_json(const keel_ope *ope) {
         good && add_number(json, "lower", ope->lower, ope->lower > -INFINITY) &&
             add_number(json, "ess", ope->ess, true) && add_number(json, "least_ess", ope->least_ess, true) &&
             add_number(json, "max_weight", ope->max_weight, true) &&
+            add_number(json, "mean_weight", ope->mean_weight, true) &&
             add_number(json, "support", ope->support, true) &&
             keel_json_add(json, "propensities_estimated", cJSON_CreateBool(ope->propensities_estimated)) &&
             (!ope->propensities_unused || keel_json_add(json, "propensities_unused", cJSON_CreateTrue())) &&
+            (!ope->propensities_refuted || keel_json_add(json, "propensities_refuted", cJSON_CreateTrue())) &&
             keel_json_add(json, "headline", cJSON_CreateBool(ope->headline)));
 }
 

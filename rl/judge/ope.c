@@ -314,11 +314,12 @@ static keel_status find_blend(sums *s, keel_pool *pool, keel_err *err) {
 
 /* ---- what else is said ---- */
 
-/* What the trajectories return above the least that they could, weighted. Every twentieth conversation
- * chooses where to truncate and is not counted; of the others the moments are kept, as they come (Welford
- * 1962). */
+/* Of each trajectory its weight, times what it returns above the least that it could or alone. Every
+ * twentieth conversation chooses where to truncate and is not counted; of the others the moments are kept, as
+ * they come (Welford 1962). */
 typedef struct surplus {
     const keel_ope_config *config;
+    bool alone;
     double least, *aside, cut; /* aside NULL: the others' turn */
     size_t n_aside, n;
     double mean, squares;
@@ -337,7 +338,7 @@ static void find_surplus(const trajectory *at, const keel_ope_step *steps, void 
         weight += steps[t].log_ratio;
         gain += discount * steps[t].reward;
     }
-    double one = exp(weight) * fmax(0, gain - all->least);
+    double one = exp(weight) * (all->alone ? 1 : fmax(0, gain - all->least));
     if (all->aside) {
         if (all->n_aside < MOST_ASIDE) all->aside[all->n_aside++] = one;
         return;
@@ -359,22 +360,37 @@ static keel_status find_cut(const keel_ope_log *log, surplus *all, size_t later,
     return status;
 }
 
-/* A guarantee on IS, since every weight has mean 1: E[rho G] = least + E[rho (G - least)]. Weights over
- * propensities that are a model's have not, and trajectories of one conversation are not independent: then
- * nothing is promised. */
-static keel_status find_lower(const keel_ope_log *log, const sums *s, double *out, keel_err *err) {
-    const double delta = s->config->confidence > 0.95 ? 1 - s->config->confidence : 0.05;
-    surplus all = {.config = s->config};
-    double discount = 1;
-    if (!log->n_trajectories || log->estimated || !isfinite(s->config->reward_low)) return KEEL_OK;
-    for (size_t t = 0; t < s->horizon; ++t, discount *= s->config->gamma)
-        all.least += discount * s->config->reward_low;
-    if (all.least > 0) all.least = 0; /* an ended trajectory pays nothing */
+/* The bound on the mean, at one-sided confidence 1 - delta; -infinity where conversations have several
+ * trajectories, which are not independent. */
+static keel_status bound(const keel_ope_log *log, surplus all, double delta, double *out, keel_err *err) {
     KEEL_TRY(find_cut(log, &all, log->n_trajectories - log->n_trajectories / 20, delta, err));
     KEEL_TRY(visit(log, find_surplus, &all, err));
-    double variance = all.n > 1 ? all.squares / ((double)all.n - 1) : 0;
-    double bound = keel_bound_truncated(all.mean, variance, all.n, all.cut, delta);
-    *out = bound > 0 && !all.shared ? all.least + bound : -INFINITY;
+    const double variance = all.n > 1 ? all.squares / ((double)all.n - 1) : 0;
+    *out = all.shared ? -INFINITY : keel_bound_truncated(all.mean, variance, all.n, all.cut, delta);
+    return KEEL_OK;
+}
+
+/* Weights over propensities that are a model's have another mean than 1. */
+static keel_status refute(const keel_ope_log *log, const sums *s, keel_ope *out, keel_err *err) {
+    double weights = -INFINITY;
+    if (!log->n_trajectories || log->estimated) return KEEL_OK;
+    KEEL_TRY(bound(log, (surplus){.config = s->config, .alone = true}, 0.001, &weights, err));
+    out->propensities_refuted = weights > 1;
+    return KEEL_OK;
+}
+
+/* A guarantee on IS, since every weight has mean 1: E[rho G] = least + E[rho (G - least)]. */
+static keel_status find_lower(const keel_ope_log *log, const sums *s, keel_ope *out, keel_err *err) {
+    const double delta = s->config->confidence > 0.95 ? 1 - s->config->confidence : 0.05;
+    double least = 0, above, discount = 1;
+    if (!log->n_trajectories || log->estimated || out->propensities_refuted ||
+        !isfinite(s->config->reward_low))
+        return KEEL_OK;
+    for (size_t t = 0; t < s->horizon; ++t, discount *= s->config->gamma)
+        least += discount * s->config->reward_low;
+    if (least > 0) least = 0; /* an ended trajectory pays nothing */
+    KEEL_TRY(bound(log, (surplus){.config = s->config, .least = least}, delta, &above, err));
+    out->lower = above > 0 ? least + above : -INFINITY;
     return KEEL_OK;
 }
 
@@ -388,8 +404,9 @@ static void describe(const keel_ope_log *log, const sums *s, keel_ope *out) {
     out->ess = out->least_ess = effective(s, s->horizon - 1);
     for (size_t t = 0; t < s->horizon; ++t) out->least_ess = fmin(out->least_ess, effective(s, t));
     out->max_weight = weight > 0 ? s->top / weight : 0;
+    if (log->n_trajectories) out->mean_weight = weight / divisor(s, s->total, s->horizon - 1, false);
     if (log->n_steps) out->support = log->probability / (double)log->n_steps;
-    out->headline = out->ess >= 30;
+    out->headline = out->ess >= 30 && !out->propensities_refuted;
 }
 
 /* Conversations drawn again show how far the estimates of one model vary, but not how far models do. DR and
@@ -409,7 +426,8 @@ static keel_status estimate_all(const keel_ope_log *log, sums *s, keel_pool *poo
     const keel_bootstrap_plan plan = {config->resamples, config->seed, confidence, true};
     KEEL_TRY(
         keel_bootstrap(s->rows, s->width, s->n_rows, &plan, estimate, s, KEEL_N_OPE, pool, low, high, err));
-    KEEL_TRY(find_lower(log, s, &out->lower, err));
+    KEEL_TRY(refute(log, s, out, err));
+    KEEL_TRY(find_lower(log, s, out, err));
     for (size_t k = 0; k < KEEL_N_OPE; ++k) {
         double value = estimate(s, k, s->total);
         double n = k == KEEL_OPE_DM ? (double)log->n_values : (double)log->n_trajectories;

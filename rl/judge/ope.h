@@ -20,7 +20,8 @@
  * contain that of WDR. (Refitting the model for each resample is expensive and covers less on small logs.)
  * Where there is no DR, the interval of DM is conditional on the model; that of SELF always is. `lower` is
  * guaranteed: the truncated empirical Bernstein bound on IS (rl/judge/bounds.h), 95 % one-sided; there is
- * none where propensities are estimated or a conversation has several trajectories. */
+ * none where propensities are estimated or a conversation has several trajectories. The same bound on the
+ * weights alone, whose mean is 1, refutes propensities that are not those of the choice. */
 #ifndef KEEL_RL_JUDGE_OPE_H
 #define KEEL_RL_JUDGE_OPE_H
 
@@ -57,9 +58,11 @@ typedef struct keel_ope {
     double ess, least_ess;       /* of whole trajectories; the least over steps */
     double max_weight;           /* largest share of one trajectory in the sum of weights */
     double support;              /* mean over steps of the policy's probability of the logged action */
+    double mean_weight;          /* of whole trajectories; 1 is expected of true propensities */
     bool propensities_estimated; /* pi_base stood in for missing propensities */
     bool propensities_unused;    /* the log has some, of texts; the policy chooses outcomes */
-    bool headline;               /* ess >= 30; with less, no estimate is reliable */
+    bool propensities_refuted;   /* the mean weight is shown to be above 1 (confidence .999) */
+    bool headline;               /* ess >= 30 and not refuted; otherwise no estimate is reliable */
 } keel_ope;
 
 typedef struct keel_ope_step {

@@ -1,5 +1,7 @@
-/* Outcome and reward of answers that are none of the log's. */
+/* Outcome and reward of answers that are none of the log's; how likely those of the log were. */
 #include "fixture.h"
+
+#include <math.h>
 
 #include "rl/judge/answer.h"
 
@@ -43,9 +45,33 @@ static void a_fixed_answer_earns_what_the_rule_gives_for_its_outcome(void **stat
     check_by_rule(&answer, KEEL_OUTCOME_REFUSAL, 1);
 }
 
+/* Of a set: within it where all have a propensity, else as it is logged. Of acts: as it is logged. */
+static void a_propensity_is_of_the_answers_beside_it(void **state) {
+    (void)state;
+    static const struct {
+        size_t n;
+        double logged[3], expected; /* 0: none; the first is taken */
+    } cases[] = {{1, {.024}, 1}, {3, {.2, .1, .5}, .25}, {3, {.2, .3, .5}, .2}, {3, {.2, 0, .5}, .2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        keel_candidate candidates[3] = {{.text = "a", .taken = true}, {.text = "b"}, {.text = "c"}};
+        const keel_decision decision = {.n_candidates = cases[i].n, .candidates = candidates};
+        const keel_base sets = fixture_base(KEEL_SPACE_CANDIDATES), acts = fixture_base(KEEL_SPACE_ACTS);
+        const keel_choice choice = {0};
+        bool by_base = true;
+        for (size_t c = 0; c < cases[i].n; c++)
+            if (cases[i].logged[c] > 0) candidates[c].propensity = (keel_optional){true, cases[i].logged[c]};
+        assert_float_equal(exp(keel_answer_log_behaviour(&sets, &decision, 0, &choice, 0, &by_base)),
+                           cases[i].expected, 1e-12);
+        assert_false(by_base);
+        assert_float_equal(exp(keel_answer_log_behaviour(&acts, &decision, 0, &choice, 0, &by_base)),
+                           cases[i].logged[0], 1e-12);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fixed_answer_earns_what_the_rule_gives_for_its_outcome),
+        cmocka_unit_test(a_propensity_is_of_the_answers_beside_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,10 +182,10 @@ static void answers_taken_side_by_side_share_the_behaviour_evenly(void **state) 
                              .propensity = {true, 0.5},
                              .outcome = R,
                              .judge = KEEL_AUTHORITY_HUMAN};
-    fixture_add(t.store, "b2", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &single, 1); /* weight 1 / 0.5 */
+    fixture_add(t.store, "b2", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &single, 1); /* no choice: 1 */
     t.got = evaluate(NULL, 1);
-    assert_true(fabs(t.got.ope.estimate[KEEL_OPE_WIS].value - 0.8 / 4 * 0.6 / 0.7) < 1e-6);
-    assert_true(fabs(t.got.ope.max_weight - 0.5) < 1e-6);
+    assert_true(fabs(t.got.ope.estimate[KEEL_OPE_WIS].value - 0.8 / 3 * 0.6 / 0.7) < 1e-6);
+    assert_true(fabs(t.got.ope.max_weight - 0.4) < 1e-6);
 }
 
 /* A pair counts both of its answers, wherever the first stands: what the log returned is what it earned. */

@@ -246,6 +246,8 @@ static void magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_n
         assert_true(got.estimate[KEEL_OPE_MAGIC].low <= got.estimate[KEEL_OPE_WDR].low &&
                     got.estimate[KEEL_OPE_MAGIC].high >= got.estimate[KEEL_OPE_WDR].high);
         assert_true(got.lower > 1.2 && got.lower < 3 * .76);
+        check(got.mean_weight, 1, .05);
+        assert_false(got.propensities_refuted);
     }
 }
 
@@ -262,9 +264,26 @@ static void nothing_is_guaranteed_without_logged_propensities_and_independent_tr
     }
 }
 
-/* A bandit of known value: the interval covers it, and the estimate is near it. */
-/* More steps than are blended: the last of the blends is still the whole log, which is right to the bit here,
- * where the model is wrong by far. */
+/* Weights of true propensities have mean 1. Those of a choice among other answers than the log lists may all
+ * be larger; a model's, and few weights, show nothing. */
+static void propensities_that_cannot_be_true_are_refuted(void **state) {
+    (void)state;
+    const double ratio[2] = {2, 2}, reward[2] = {1, 1};
+    const struct {
+        size_t n;
+        bool estimated, refuted;
+    } cases[] = {{400, false, true}, {400, true, false}, {20, false, false}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; ++k) {
+        keel_ope_log log = {.estimated = cases[k].estimated};
+        for (size_t i = 0; i < cases[k].n; ++i) add(&log, i, (example){ratio, reward, NULL, NULL}, 2);
+        const keel_ope got = estimate(&log, 1);
+        check(got.mean_weight, 4, 1e-9);
+        assert_int_equal(got.propensities_refuted, cases[k].refuted);
+        assert_int_equal(got.headline, cases[k].n == 400 && !cases[k].refuted);
+        if (cases[k].refuted) assert_true(got.lower == -INFINITY);
+    }
+}
+
 /* A step of the log, then the model: 0.5 + 0.9 times 1 without any error, where the log goes on with noise
  * and the model of the first step is wrong. */
 static void what_the_model_adds_is_discounted_by_the_steps_before_it(void **state) {
@@ -276,6 +295,8 @@ static void what_the_model_adds_is_discounted_by_the_steps_before_it(void **stat
     check(estimate(&log, .9).estimate[KEEL_OPE_MAGIC].value, 1.4, 1e-9);
 }
 
+/* More steps than are blended: the last of the blends is still the whole log, which is right to the bit here,
+ * where the model is wrong by far. */
 static void the_last_blend_takes_the_log_to_its_end(void **state) {
     (void)state;
     enum { STEPS = 60 };
@@ -289,6 +310,7 @@ static void the_last_blend_takes_the_log_to_its_end(void **state) {
     check(got.estimate[KEEL_OPE_MAGIC].value, STEPS, 1e-6);
 }
 
+/* A bandit of known value: the interval covers it, and the estimate is near it. */
 static void weighted_importance_sampling_finds_the_value_of_another_policy(void **state) {
     (void)state;
     keel_rng rng = keel_rng_named(4, "test", 0);
@@ -341,6 +363,7 @@ int main(void) {
         cmocka_unit_test(the_last_blend_takes_the_log_to_its_end),
         cmocka_unit_test(nothing_is_guaranteed_without_logged_propensities_and_independent_trajectories),
         cmocka_unit_test(weighted_importance_sampling_finds_the_value_of_another_policy),
+        cmocka_unit_test(propensities_that_cannot_be_true_are_refuted),
         cmocka_unit_test(the_headline_takes_an_effective_sample_of_thirty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
