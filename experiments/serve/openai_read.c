@@ -38,10 +38,11 @@ static keel_status check_own(const cJSON *keel, keel_err *err) {
 }
 
 keel_status keel_openai_read_common(const cJSON *body, keel_asked *out, keel_err *err) {
-    const cJSON *metadata = keel_json_get(body, "metadata"),
-                *named = keel_json_get(metadata, "conversation_id");
+    const cJSON *metadata = NULL;
     KEEL_TRY(check_own(keel_json_get(body, "keel"), err));
-    if (cJSON_IsString(named)) out->conversation = named->valuestring;
+    KEEL_TRY(keel_json_object(body, "metadata", false, &metadata, "metadata", err));
+    if (metadata)
+        KEEL_TRY(keel_json_string(metadata, "conversation_id", false, &out->conversation, "metadata", err));
     KEEL_TRY(keel_json_string(body, "safety_identifier", false, &out->user, "safety_identifier", err));
     KEEL_TRY(read_own_text(body, "user", &out->user, err));
     KEEL_TRY(read_own_text(body, "conversation", &out->conversation, err));

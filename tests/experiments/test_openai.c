@@ -136,6 +136,8 @@ static void what_is_wrong_in_a_request_is_named(void **state) {
         {"{" HELLO ",\"stream_options\":[]}", "stream_options", KEEL_E_PARSE},
         {"{" HELLO ",\"max_tokens\":-1}", "max_tokens", KEEL_E_INVALID},
         {"{" HELLO ",\"user\":7}", "user", KEEL_E_PARSE},
+        {"{" HELLO ",\"metadata\":{\"conversation_id\":7}}", "metadata", KEEL_E_PARSE},
+        {"{" HELLO ",\"metadata\":[]}", "metadata", KEEL_E_PARSE},
         {"{" HELLO ",\"model\":7}", "model", KEEL_E_PARSE},
         {"{" HELLO ",\"keel\":7}", "keel", KEEL_E_PARSE},
         {"{" HELLO ",\"keel\":{\"details\":\"yes\"}}", "details", KEEL_E_PARSE},
