@@ -20,8 +20,8 @@ typedef struct doing {
     keel__learn_base base;
     const keel_publication *served; /* NULL: nothing is published */
     const char *why;                /* no policy could be trained; or NULL */
-    bool gates_met;
-    const char *missed; /* what the first gate that is not met says; NULL: nothing */
+    bool gates_met, refuted;        /* the log's propensities (rl/judge/ope.h) */
+    const char *missed;             /* what the first gate that is not met says; NULL: nothing */
 } doing;
 
 /* ---- the snapshot ---- */
@@ -121,6 +121,8 @@ static keel_status read_results(doing *work, keel_err *err) {
     const cJSON *gates = keel_json_get(evaluation, "gates");
     keel_status status = print_json(gates, work->arena, &work->out->round.gates, err);
     if (status == KEEL_OK) status = find_missed(work, gates, err);
+    const cJSON *ope = keel_json_get(keel_json_get(evaluation, "policy"), "ope");
+    work->refuted = cJSON_IsTrue(keel_json_get(ope, "propensities_refuted"));
     cJSON_Delete(evaluation);
     if (status != KEEL_OK || !work->served) return status;
     return keel__learn_compare(&(keel__learn_comparison){.store = work->place.work,
@@ -155,6 +157,9 @@ static keel_status judge(doing *work, bool *good, keel_err *err) {
     if (work->why) return say(work, err, "no policy: %s", work->why);
     if (!work->gates_met)
         return say(work, err, "a gate is not met: %s", work->missed ? work->missed : "see its evaluation");
+    if (work->served && work->refuted)
+        return say(work, err,
+                   "not shown to be better: the propensities of the log are not of its choices (keel eval)");
     *good = !work->served || (out->low.present && out->low.value > 0);
     if (!work->served)
         return say(work, err, "%s",

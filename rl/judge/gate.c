@@ -154,6 +154,15 @@ static const cJSON *find_difference(const cJSON *evaluation, const gate *wanted,
     return keel_json_get(keel_json_get(differences, key), left);
 }
 
+/* Whether the figure rests on propensities that the log refutes: off-policy estimates, and what of the policy
+ * (by itself or in a difference) is estimated over all decisions. */
+static bool is_refuted(const cJSON *evaluation, const gate *wanted, const char *metric, const cJSON *found) {
+    const cJSON *policy = keel_json_get(evaluation, "policy"), *own = metric_of(policy, metric);
+    if (!cJSON_IsTrue(keel_json_get(keel_json_get(policy, "ope"), "propensities_refuted"))) return false;
+    if (without("ope.", wanted->name)) return true;
+    return (found == own || wanted->minus[0]) && keel_json_value(own, "estimated") > 0;
+}
+
 static keel_status unknown(const gate *wanted, const cJSON *evaluation, keel_err *err) {
     if (wanted->minus[0]) {
         keel_fail(err, KEEL_E_USAGE, "--gate", "there is no difference \"%s - %s\"", wanted->name,
@@ -274,6 +283,7 @@ keel_status keel_gate_check_json(const char *expression, const cJSON *evaluation
     } else {
         made.measured = cJSON_IsNumber(found) ? found->valuedouble : NAN;
     }
+    if (is_refuted(evaluation, &wanted, metric, found)) made.measured = NAN;
     made.met = !isnan(made.measured) && compare(wanted.how, made.measured, wanted.number);
     const double confidence = number_of(evaluation, "confidence");
     if (!made.met && is_rate(metric))

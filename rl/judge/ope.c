@@ -370,12 +370,18 @@ static keel_status bound(const keel_ope_log *log, surplus all, double delta, dou
     return KEEL_OK;
 }
 
-/* Weights over propensities that are a model's have another mean than 1. */
+static double mean_weight(const sums *s) {
+    return column(s, s->total, s->horizon - 1, WEIGHT) / divisor(s, s->total, s->horizon - 1, false);
+}
+
+/* Weights have mean 1, unless propensities are a model's. Two tests at .0005 each: the bound on their mean,
+ * and Markov's inequality, P(mean >= 2000) <= 1 / 2000, which few weights and dependent ones do not weaken.
+ */
 static keel_status refute(const keel_ope_log *log, const sums *s, keel_ope *out, keel_err *err) {
     double weights = -INFINITY;
     if (!log->n_trajectories || log->estimated) return KEEL_OK;
-    KEEL_TRY(bound(log, (surplus){.config = s->config, .alone = true}, 0.001, &weights, err));
-    out->propensities_refuted = weights > 1;
+    KEEL_TRY(bound(log, (surplus){.config = s->config, .alone = true}, 0.0005, &weights, err));
+    out->propensities_refuted = weights > 1 || out->mean_weight >= 2000;
     return KEEL_OK;
 }
 
@@ -404,7 +410,6 @@ static void describe(const keel_ope_log *log, const sums *s, keel_ope *out) {
     out->ess = out->least_ess = effective(s, s->horizon - 1);
     for (size_t t = 0; t < s->horizon; ++t) out->least_ess = fmin(out->least_ess, effective(s, t));
     out->max_weight = weight > 0 ? s->top / weight : 0;
-    if (log->n_trajectories) out->mean_weight = weight / divisor(s, s->total, s->horizon - 1, false);
     if (log->n_steps) out->support = log->probability / (double)log->n_steps;
     out->headline = out->ess >= 30 && !out->propensities_refuted;
 }
@@ -426,6 +431,7 @@ static keel_status estimate_all(const keel_ope_log *log, sums *s, keel_pool *poo
     const keel_bootstrap_plan plan = {config->resamples, config->seed, confidence, true};
     KEEL_TRY(
         keel_bootstrap(s->rows, s->width, s->n_rows, &plan, estimate, s, KEEL_N_OPE, pool, low, high, err));
+    if (log->n_trajectories) out->mean_weight = mean_weight(s);
     KEEL_TRY(refute(log, s, out, err));
     KEEL_TRY(find_lower(log, s, out, err));
     for (size_t k = 0; k < KEEL_N_OPE; ++k) {

@@ -21,7 +21,8 @@
  * Where there is no DR, the interval of DM is conditional on the model; that of SELF always is. `lower` is
  * guaranteed: the truncated empirical Bernstein bound on IS (rl/judge/bounds.h), 95 % one-sided; there is
  * none where propensities are estimated or a conversation has several trajectories. The same bound on the
- * weights alone, whose mean is 1, refutes propensities that are not those of the choice. */
+ * weights alone, whose mean is 1, and Markov's inequality refute propensities that are not those of the
+ * choice. */
 #ifndef KEEL_RL_JUDGE_OPE_H
 #define KEEL_RL_JUDGE_OPE_H
 

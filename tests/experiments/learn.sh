@@ -79,6 +79,18 @@ cp kept.db live/round-1/snapshot.db
 rm live/round-2/policy/config.json
 expect "a policy that was changed" 1 "" learn --store t.db --out live --base base --again 2
 
+# ---- propensities that cannot be true: nothing is shown, no gate on an estimate is met ----
+"$KEEL" export --store s.db --out wrong.jsonl --quiet >/dev/null 2>&1
+sed -i 's/"propensity": [0-9.]*/"propensity": 0.01/g' wrong.jsonl
+"$KEEL" import --store wrong.db --quiet wrong.jsonl >/dev/null
+"$KEEL" publish --store wrong.db --policy shut/round-1/policy --gate "refusal_rate.value >= 0" --quiet >/dev/null 2>&1 || :
+"$KEEL" publish --store wrong.db --policy base --quiet >/dev/null 2>&1 || :
+learn wrong.db mistaken --publish
+grep -q "propensities of the log" learn.json || fail "refuted propensities show nothing: $(cat learn.json)"
+expect "refuted propensities" 3 "nothing is known of it here" eval --store wrong.db --policy mistaken/round-1/policy --gate "composite_reward.low >= -9"
+grep -q "true propensities make it 1" out.txt || fail "the warning: $(cat out.txt)"
+grep -q "No estimate above is to be relied on: the propensities" out.txt || fail "the print: $(cat out.txt)"
+
 # ---- snapshots go after a while; others log meanwhile; bases are tuned anew ----
 desk t.db 230
 "$KEEL" learn --store t.db --out live --tune builtin --tune-set epochs=2 --tune-set buckets=2048 --grow 1.1 --algo cql $small --keep 1 --quiet --json >learn.json 2>err.txt &

@@ -215,6 +215,37 @@ static void a_value_that_is_unknown_in_part_is_compared_by_its_end(void **state)
     cJSON_Delete(json);
 }
 
+/* Where the log's propensities are refuted, what is estimated with them meets no gate; what is known does. */
+static void estimates_over_refuted_propensities_meet_no_gate(void **state) {
+    (void)state;
+    static const struct {
+        const char *expression;
+        bool when_true, when_refuted;
+    } cases[] = {{"speed.low >= -5", true, false},    {"policy.speed <= 5", true, false},
+                 {"ope.wdr >= 0.1", true, false},     {"policy.speed - logged.speed >= 0", true, false},
+                 {"accuracy.low >= 0.1", true, true}, {"logged.speed >= 0.1", true, true}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+        for (int refuted = 0; refuted < 2; refuted++) {
+            char json_text[1200];
+            cJSON *json = NULL;
+            keel_gate_result got;
+            snprintf(
+                json_text, sizeof json_text,
+                "{\"policy\": {\"metrics\": {\"speed\": {\"value\": 0.5, \"low\": 0.4, \"high\": 0.6, \"n\": 9, "
+                "\"estimated\": 0.1, \"unknown\": 0}, \"accuracy\": {\"value\": 0.5, \"low\": 0.4, \"high\": 0.6, "
+                "\"n\": 9}}, \"ope\": {\"wdr\": {\"value\": 0.5, \"low\": 0.4, \"high\": 0.6, \"n\": 9}%s}}, "
+                "\"baselines\": {\"logged\": {\"metrics\": {\"speed\": {\"value\": 0.3, \"low\": 0.2, \"high\": "
+                "0.4, \"n\": 9}}}}, \"differences\": {\"policy - logged\": {\"speed\": {\"value\": 0.2, \"low\": 0.1, "
+                "\"high\": 0.3, \"n\": 9}}}}",
+                refuted ? ", \"propensities_refuted\": true" : "");
+            assert_int_equal(keel_json_parse(json_text, strlen(json_text), "test", &json, NULL), KEEL_OK);
+            assert_int_equal(keel_gate_check_json(cases[k].expression, json, &got, NULL), KEEL_OK);
+            if (got.met != (refuted ? cases[k].when_refuted : cases[k].when_true))
+                fail_msg("%s", cases[k].expression);
+            cJSON_Delete(json);
+        }
+}
+
 static void another_threshold_or_bound_measures_the_same(void **state) {
     (void)state;
     static const struct {
@@ -239,6 +270,7 @@ static void another_threshold_or_bound_measures_the_same(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_value_that_is_unknown_in_part_is_compared_by_its_end),
+        cmocka_unit_test(estimates_over_refuted_propensities_meet_no_gate),
         cmocka_unit_test(another_threshold_or_bound_measures_the_same),
         cmocka_unit_test(gates_compare_what_they_name),
         cmocka_unit_test(what_is_not_known_meets_no_gate),
