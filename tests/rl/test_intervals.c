@@ -92,6 +92,20 @@ static void the_bootstrap_does_not_depend_on_threads(void **state) {
     assert_true(low[0] == low[1] && low[1] == low[2] && high[0] == high[1] && high[1] == high[2]);
 }
 
+static double first_sum(const void *context, size_t index, const double *total) {
+    (void)context, (void)index;
+    return total[0];
+}
+
+static void a_resample_draws_as_many_as_there_are(void **state) {
+    (void)state;
+    const double rows[7] = {1, 1, 1, 1, 1, 1, 1};
+    const keel_bootstrap_plan plan = {50, 1, 0.95, false};
+    double low, high;
+    assert_int_equal(keel_bootstrap(rows, 1, 7, &plan, first_sum, NULL, 1, NULL, &low, &high, NULL), KEEL_OK);
+    assert_true(low == 7 && high == 7);
+}
+
 /* Every other resample is undefined; the rest gives 0, 1, 2, ... downwards. */
 static double counted(const void *context, size_t index, const double *total) {
     size_t *left = *(size_t *const *)context;
@@ -164,6 +178,7 @@ int main(void) {
         cmocka_unit_test(wilson_of_nothing_is_zero),
         cmocka_unit_test(the_bootstrap_agrees_with_the_normal_interval_of_a_ratio),
         cmocka_unit_test(clusters_without_observations_give_no_estimate),
+        cmocka_unit_test(a_resample_draws_as_many_as_there_are),
         cmocka_unit_test(bounds_lie_between_the_defined_resamples_by_rank),
         cmocka_unit_test(corrected_bounds_are_those_of_bca),
         cmocka_unit_test(corrected_bounds_keep_their_sides),
