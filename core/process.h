@@ -8,8 +8,8 @@
 
 /* Binds a context to the calling thread and returns it, to be changed before other threads start: log lines
  * and progress go to stderr; the first SIGINT, SIGTERM or SIGHUP (unless ignored) interrupts and the next one
- * kills; a file that is cut short while it is mapped (core/mapped.h) ends the process with an error that names
- * it, and status 1. cJSON takes its memory from Keel's allocator. */
+ * kills; a file that is cut short while it is mapped (core/mapped.h) ends the process with an error that
+ * names it, and status 1. cJSON takes its memory from Keel's allocator. */
 keel_context *keel_process_own(void);
 
 /* Ends the process by the signal that interrupted it, so that a shell that runs it in a loop stops too;
