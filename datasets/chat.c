@@ -222,37 +222,76 @@ static keel_status read_system(keel__chat *in, const cJSON *object, const cJSON 
     return status;
 }
 
+/* One answer of a reply: a text, a message, or {"message", "finish_reason"} as a choice has it. */
+static keel_status read_choice(keel__chat *in, const cJSON *choice, keel__message *said) {
+    const cJSON *message = keel_json_get(choice, "message");
+    *said = (keel__message){.text = cJSON_IsString(choice) ? choice->valuestring : NULL};
+    if (!cJSON_IsObject(choice)) return KEEL_OK;
+    KEEL_TRY(keel__message_content(message ? message : choice, in->place, in->arena, said, in->err));
+    if (message) keel__message_ended_in(choice, said);
+    if (!said->text && message && said->cut_off) said->text = "";
+    return KEEL_OK;
+}
+
+/* What the service sent in place of an answer: what its filter says, or an error, or nothing at all. */
+static bool is_failure(const cJSON *response, bool *filtered) {
+    const char *code = keel__string_at(keel_json_get(response, "error"), "code");
+    const bool blocked = keel_json_get(keel_json_get(response, "promptFeedback"), "blockReason") != NULL;
+    const bool said = keel__chat_has(response, "choices") || keel__chat_has(response, "candidates") ||
+                      keel__chat_has(response, "content");
+    *filtered = blocked || (code && strcmp(code, "content_filter") == 0);
+    return cJSON_IsObject(response) && !said &&
+           (!response->child || blocked || keel__chat_has(response, "error"));
+}
+
+/* The answers of a reply: OpenAI's choices, Gemini's candidates; NULL: it is one answer. */
+static const cJSON *choices_of(const cJSON *response) {
+    const cJSON *choices = keel_json_get(response, "choices");
+    if (!choices) choices = keel_json_get(response, "candidates");
+    return cJSON_IsArray(choices) ? choices : NULL;
+}
+
+static keel_status add_answer(keel__chat *in, keel_decision *decision, const cJSON *choice,
+                              const char *model) {
+    keel_candidate one = {.model = model, .taken = decision->n_candidates == 0};
+    keel__message said = {0};
+    if (choice)
+        KEEL_TRY(read_choice(in, choice, &said));
+    else
+        said.refused = true;
+    one.text = said.text;
+    keel__chat_judge_by_service(in, &said, &one);
+    if (!one.text) return keel_fail(in->err, KEEL_E_PARSE, in->place, "expected an answer, got nothing");
+    if (one.taken) in->out->truncated = in->out->truncated || said.cut_off;
+    keel__chat_count(in, KEEL__CHAT_CUT_OFF, said.cut_off);
+    decision->candidates[decision->n_candidates++] = one;
+    return KEEL_OK;
+}
+
 /* "response" beside the messages: the answer, as a text, a message, or the reply of a service with its
- * choices. Several choices are candidates of one decision; the first was given. */
+ * choices. Several choices are candidates of one decision; the first was given. A reply that is an error is
+ * no answer, but for the error of a filter, which refused. */
 static keel_status read_response(keel__chat *in, const cJSON *object) {
-    const cJSON *response = keel_json_get(object, "response"), *choices = keel_json_get(response, "choices");
-    const cJSON *choice = cJSON_IsArray(choices) ? choices->child : response;
+    const cJSON *response = keel_json_get(object, "response"), *choices = choices_of(response);
+    const cJSON *choice = choices ? choices->child : response;
     const char *model = NULL;
+    bool filtered = false;
     if (!response || cJSON_IsNull(response) || !choice) return KEEL_OK;
+    const bool failed = is_failure(response, &filtered);
+    if (failed && !filtered) return KEEL_OK;
     snprintf(in->place, sizeof in->place, "%s: response", in->where);
     if (cJSON_IsObject(response)) KEEL_TRY(keel__chat_text(in, response, "model", &model));
     keel_decision *decision = &in->out->decisions[in->out->n_decisions];
     *decision = (keel_decision){.turn = in->out->n_turns};
-    const size_t room = cJSON_IsArray(choices) ? (size_t)cJSON_GetArraySize(choices) : 1;
+    const size_t room = choices && !failed ? (size_t)cJSON_GetArraySize(choices) : 1;
     if (room > KEEL__MOST_ANSWERS) return fail_many(in, "choices");
     decision->candidates = keel_arena_calloc(in->arena, room, sizeof *decision->candidates);
     if (!decision->candidates) return keel_nomem(in->err, in->where);
-    for (; choice; choice = choices ? choice->next : NULL) {
-        const cJSON *message = keel_json_get(choice, "message");
-        const char *reason = NULL;
-        keel_candidate one = {.model = model, .taken = decision->n_candidates == 0};
-        keel__message said = {.text = cJSON_IsString(choice) ? choice->valuestring : NULL};
-        if (cJSON_IsObject(choice))
-            KEEL_TRY(keel__message_content(message ? message : choice, in->place, in->arena, &said, in->err));
-        if (message) KEEL_TRY(keel__chat_text(in, choice, "finish_reason", &reason));
-        if (reason) keel__message_ended(reason, &said);
-        one.text = said.text;
-        keel__chat_judge_by_service(in, &said, &one);
-        if (!one.text) return keel_fail(in->err, KEEL_E_PARSE, in->place, "expected an answer, got nothing");
-        if (one.taken) in->out->truncated = in->out->truncated || said.cut_off;
-        keel__chat_count(in, KEEL__CHAT_CUT_OFF, said.cut_off);
-        decision->candidates[decision->n_candidates++] = one;
-    }
+    if (failed) choice = NULL;
+    do {
+        KEEL_TRY(add_answer(in, decision, choice, model));
+        choice = choice && choices ? choice->next : NULL;
+    } while (choice);
     in->out->n_decisions++;
     add_turn(in, KEEL_ROLE_ASSISTANT, &decision->candidates[0]);
     return KEEL_OK;

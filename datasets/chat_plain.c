@@ -3,13 +3,11 @@
  * are turned into the plain shape before they are read. */
 #include <string.h>
 
+#include "datasets/build.h"
 #include "datasets/message.h"
-#include "datasets/reader_internal.h"
-#include "datasets/value.h"
 
 static const char *const answers[] = {"completion", "output", "answer", "reply", NULL};
 static const char *const systems[] = {"system_prompt", "system_message", "instructions", NULL};
-static const char *const reasons[] = {"finish_reason", "stop_reason", NULL};
 
 /* The first of the keys that is there, *key; NULL: none. */
 static const cJSON *first_of(const cJSON *object, const char *const *keys, const char **key) {
@@ -37,18 +35,37 @@ static bool has_choices(const cJSON *object) {
     return cJSON_IsArray(choices) && keel_json_get(choices->child, "message");
 }
 
+/* What a request of OpenAI's Responses asks: a text, or a list of messages, calls and their results, and of
+ * reasoning, which nobody said. */
+static cJSON *read_input(keel__value *build, const cJSON *input) {
+    cJSON *list = keel__value_array(build);
+    if (cJSON_IsString(input))
+        keel__value_put(build, list, NULL, keel__build_message(build, "user", input->valuestring));
+    for (const cJSON *item = cJSON_IsArray(input) ? input->child : NULL; item; item = item->next) {
+        const char *type = keel__string_at(item, "type");
+        if (!type || strcmp(type, "reasoning") != 0)
+            keel__value_put(build, list, NULL, keel__value_same(build, item));
+    }
+    return list;
+}
+
 /* What the request asked with is kept in meta, without what was said. */
 static cJSON *unwrap_request(keel__value *build, const cJSON *object, const cJSON *request) {
     static const char *const of_object[] = {"request", NULL};
-    static const char *const said[] = {"messages", "system", "system_prompt", "instructions", NULL};
-    const cJSON *response = keel_json_get(object, "response"), *model = keel_json_get(request, "model");
+    const cJSON *response = keel_json_get(object, "response"), *model = keel_json_get(request, "model"),
+                *messages = keel_json_get(request, "messages");
+    const char *const said[] = {"system", "system_prompt", "instructions", messages ? "messages" : "input",
+                                NULL};
     cJSON *made = keel__value_object(build), *rest = keel__value_object(build);
     keel__value_put_others(build, made, object, of_object);
-    for (size_t i = 0; said[i]; i++)
+    for (size_t i = 0; i < 3; i++)
         keel__value_put_same(build, made, said[i], keel_json_get(request, said[i]));
+    keel__value_put(build, made, "messages",
+                    messages ? keel__value_same(build, messages)
+                             : read_input(build, keel_json_get(request, "input")));
     keel__value_put_others(build, rest, request, said);
     if (rest && rest->child) keel__value_put(build, made, "request", rest);
-    if (model && cJSON_IsObject(response) && !keel_json_get(response, "model")) {
+    if (model && cJSON_IsObject(response) && response->child && !keel_json_get(response, "model")) {
         cJSON *with = cJSON_GetObjectItemCaseSensitive(made, "response"), *copy = keel__value_object(build);
         static const char *const none[] = {NULL};
         keel__value_put_others(build, copy, response, none);
@@ -64,6 +81,24 @@ static cJSON *rename_key(keel__value *build, const cJSON *object, const char *fr
     cJSON *made = keel__value_object(build);
     keel__value_put_others(build, made, object, used);
     keel__value_put_same(build, made, to, keel_json_get(object, from));
+    return made;
+}
+
+/* An answer that is a text, with what is known of it beside the messages: a message of its own. */
+static cJSON *move_answer(keel__value *build, const cJSON *object) {
+    static const char *const facts[] = {"model",   "latency_ms", "feedback",   "reward",
+                                        "outcome", "judge",      "propensity", NULL};
+    static const char *const used[] = {"response", "messages", "model", "latency_ms", "feedback",
+                                       "reward",   "outcome",  "judge", "propensity", NULL};
+    cJSON *made = keel__value_object(build), *messages = keel__value_array(build);
+    cJSON *answer = keel__build_message(build, "assistant", keel__string_at(object, "response"));
+    for (size_t i = 0; facts[i]; i++)
+        keel__value_put_same(build, answer, facts[i], keel_json_get(object, facts[i]));
+    for (const cJSON *message = keel_json_get(object, "messages")->child; message; message = message->next)
+        keel__value_put(build, messages, NULL, keel__value_same(build, message));
+    keel__value_put(build, messages, NULL, answer);
+    keel__value_put_others(build, made, object, used);
+    keel__value_put(build, made, "messages", messages);
     return made;
 }
 
@@ -105,7 +140,8 @@ keel_status keel__chat_plain(const cJSON *object, const char *where, keel_arena 
     const cJSON *request = keel_json_get(object, "request");
     *out = object;
     if (keel_json_get(object, "keel")) return KEEL_OK; /* written by Keel */
-    if (keel_json_get(request, "messages") && !keel_json_get(object, "messages"))
+    if ((keel_json_get(request, "messages") || keel_json_get(request, "input")) &&
+        !keel_json_get(object, "messages"))
         *out = unwrap_request(&build, object, request);
     const cJSON *last = last_of(keel_json_get(*out, "messages"));
     if (!last) return build.failed ? keel_nomem(err, where) : KEEL_OK;
@@ -115,9 +151,13 @@ keel_status keel__chat_plain(const cJSON *object, const char *where, keel_arena 
         else if (may_answer(first_of(*out, answers, &key)))
             *out = rename_key(&build, *out, key, "response");
     }
+    if (keel__string_at(*out, "response") && !keel__message_is_answer(last)) {
+        *out = move_answer(&build, *out);
+        if (!build.failed) last = last_of(keel_json_get(*out, "messages"));
+    }
     const cJSON *system = keel_json_get(*out, "system") ? NULL : first_of(*out, systems, &key);
     if (cJSON_IsString(system) || cJSON_IsArray(system)) *out = rename_key(&build, *out, key, "system");
-    if (keel__message_is_answer(last) && cJSON_IsString(first_of(*out, reasons, &key)))
+    if (keel__message_is_answer(last) && cJSON_IsString(first_of(*out, keel__message_reasons, &key)))
         *out = move_reason(&build, *out, key);
     return build.failed ? keel_nomem(err, where) : KEEL_OK;
 }

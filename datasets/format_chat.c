@@ -15,7 +15,9 @@ static bool has_messages(const keel_sniff *sniff) {
     const bool said = keel_formats_contains(sniff, "\"from\""),
                roles = keel_formats_contains(sniff, "\"role\"");
     const bool pair = keel_formats_has(sniff, "request") && keel_formats_has(sniff, "response");
-    return keel_formats_has(sniff, "messages") || (pair && keel_formats_contains(sniff, "\"messages\"")) ||
+    const bool asks =
+        keel_formats_contains(sniff, "\"messages\"") || keel_formats_contains(sniff, "\"input\"");
+    return keel_formats_has(sniff, "messages") || (pair && asks) ||
            (keel_formats_has(sniff, "conversations") && (said || roles)) ||
            (keel_formats_has(sniff, "conversation") && said);
 }

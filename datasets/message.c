@@ -8,21 +8,29 @@
 
 /* ---- roles ---- */
 
+/* LangChain, and the items of OpenAI's Responses, name the speaker by the type. */
+static const char *role_of_type(const cJSON *message) {
+    const char *type = keel__string_at(message, "type");
+    keel_role role;
+    return type && keel__message_role(type, &role) ? type : NULL;
+}
+
 const char *keel__message_role_name(const cJSON *message) {
     const char *role = keel__string_at(message, "role"), *from = keel__string_at(message, "from");
-    const cJSON *author = keel_json_get(message, "author");
-    return role ? role : from ? from : keel__string_at(author, "role");
+    if (!role) role = from ? from : keel__string_at(keel_json_get(message, "author"), "role");
+    return role ? role : role_of_type(message);
 }
 
 bool keel__message_role(const char *name, keel_role *out) {
-    static const char *const names[][14] = {
+    static const char *const names[][16] = {
         [KEEL_ROLE_SYSTEM] = {"system", "developer", "system_prompt", NULL},
         [KEEL_ROLE_USER] = {"user", "human", "prompter", "customer", "client", "usr", "visitor", "caller",
                             "student", NULL},
         [KEEL_ROLE_ASSISTANT] = {"assistant", "ai", "bot", "model", "gpt", "chatgpt", "bing", "bard", "agent",
-                                 "claude", "function_call", "tool_call", "chatbot", NULL},
+                                 "claude", "function_call", "tool_call", "custom_tool_call", "chatbot", NULL},
         [KEEL_ROLE_TOOL] = {"tool", "function", "ipython", "observation", "tool_response", "tool_result",
-                            "environment", "function_response", NULL}};
+                            "environment", "function_response", "function_call_output",
+                            "custom_tool_call_output", NULL}};
     char lower[32];
     name += strspn(name, " \t");
     size_t length = strcspn(name, " \t");
@@ -42,12 +50,26 @@ bool keel__message_is_answer(const cJSON *message) {
 
 /* ---- how an answer ended ---- */
 
+const char *const keel__message_reasons[] = {"finish_reason", "stop_reason", "finishReason",
+                                             "stopReason",    "done_reason", NULL};
+
 void keel__message_ended(const char *reason, keel__message *out) {
-    static const char *const refused[] = {"refusal", "content_filter", "content_filtered", "SAFETY", NULL};
+    static const char *const refused[] = {
+        "refusal",   "content_filter", "content_filtered",     "SAFETY",      "PROHIBITED_CONTENT",
+        "BLOCKLIST", "SPII",           "guardrail_intervened", "ERROR_TOXIC", NULL};
     static const char *const cut_off[] = {"length",     "max_tokens",        "model_context_window_exceeded",
-                                          "MAX_TOKENS", "max_output_tokens", NULL};
+                                          "MAX_TOKENS", "max_output_tokens", "model_length",
+                                          NULL};
     out->refused = out->refused || keel__is_among(reason, refused);
     out->cut_off = out->cut_off || keel__is_among(reason, cut_off);
+}
+
+void keel__message_ended_in(const cJSON *object, keel__message *out) {
+    for (const char *const *key = keel__message_reasons; *key; key++)
+        if (keel__string_at(object, *key)) keel__message_ended(keel__string_at(object, *key), out);
+    const cJSON *incomplete = keel_json_get(object, "incomplete_details");
+    if (keel__string_at(incomplete, "reason"))
+        keel__message_ended(keel__string_at(incomplete, "reason"), out);
 }
 
 /* ---- what was said ---- */
@@ -82,23 +104,79 @@ static keel_status add_call(said *s, const char *name, const cJSON *arguments, k
     return KEEL_OK;
 }
 
-/* OpenAI's {"function": {"name", "arguments"}}, and the flat {"name", "arguments"} of others. */
+/* {"name", "arguments"}, which other services call otherwise. */
+static keel_status add_call_of(said *s, const cJSON *call, keel_err *err) {
+    static const char *const keys[] = {"arguments", "input", "args"};
+    const cJSON *arguments = NULL;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !arguments; i++)
+        arguments = keel_json_get(call, keys[i]);
+    return add_call(s, keel__string_at(call, "name"), arguments, err);
+}
+
+/* OpenAI's {"function": {"name", "arguments"}} and {"custom": {"name", "input"}}, the flat {"name",
+ * "arguments"} of others, and {"function": "name", "arguments"}. */
 static keel_status add_calls(said *s, const cJSON *list, keel_err *err) {
     for (const cJSON *call = cJSON_IsArray(list) ? list->child : NULL; call; call = call->next) {
-        const cJSON *function = keel_json_get(call, "function"),
-                    *from = cJSON_IsObject(function) ? function : call;
-        const char *name = cJSON_IsString(function) ? function->valuestring : keel__string_at(from, "name");
-        KEEL_TRY(add_call(s, name, keel_json_get(from, "arguments"), err));
+        const cJSON *function = keel_json_get(call, "function"), *custom = keel_json_get(call, "custom");
+        if (cJSON_IsString(function))
+            KEEL_TRY(add_call(s, function->valuestring, keel_json_get(call, "arguments"), err));
+        else
+            KEEL_TRY(add_call_of(s,
+                                 cJSON_IsObject(function) ? function
+                                 : cJSON_IsObject(custom) ? custom
+                                                          : call,
+                                 err));
     }
     return KEEL_OK;
 }
 
 static keel_status add_content(said *s, const cJSON *content, const char *place, int depth, keel_err *err);
 
+static keel_status add_result(said *s, const cJSON *content, const char *place, int depth, keel_err *err) {
+    said inner = {.whole = true};
+    keel_status status = add_content(&inner, content, place, depth + 1, err);
+    add_line(&s->results, inner.text.data ? inner.text.data : "");
+    s->whole = s->whole && inner.whole;
+    s->results.failed = s->results.failed || inner.text.failed;
+    free_said(&inner);
+    return status;
+}
+
+/* Whether the part is the call of a tool, or the result of one, which is added: Anthropic's, OpenAI's and
+ * Inspect's by the type, Bedrock's and Gemini's by the key. */
+static bool add_tool(said *s, const cJSON *part, const char *place, int depth, keel_status *status,
+                     keel_err *err) {
+    static const char *const calls[] = {"tool_use",  "server_tool_use", "mcp_tool_use",
+                                        "tool_call", "function_call",   "custom_tool_call",
+                                        NULL};
+    static const char *const keys[] = {"toolUse", "functionCall"};
+    const cJSON *result = keel_json_get(part, "toolResult");
+    const char *type = keel__string_at(part, "type");
+    *status = KEEL_OK;
+    if (type && keel__is_among(type, calls)) return *status = add_call_of(s, part, err), true;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (cJSON_IsObject(keel_json_get(part, keys[i])))
+            return *status = add_call_of(s, keel_json_get(part, keys[i]), err), true;
+    if (type && strcmp(type, "tool_result") == 0) result = part;
+    if (!cJSON_IsObject(result)) return false;
+    *status = add_result(s, keel_json_get(result, "content"), place, depth, err);
+    return true;
+}
+
+/* The text of a part: a string, or OpenAI's {"value", "annotations"} of its assistants. */
+static keel_status text_of(const cJSON *part, const char *place, const char **out, keel_err *err) {
+    const cJSON *text = keel_json_get(part, "text");
+    *out = keel__string_at(text, "value");
+    if (cJSON_IsString(text)) *out = text->valuestring;
+    if (*out || !text || cJSON_IsNull(text)) return KEEL_OK;
+    return keel_fail(err, KEEL_E_PARSE, place, "content: key \"text\" of a part: expected a string");
+}
+
 /* A part of a list of content, by its type; one whose type is unknown counts by the text that it has. */
 static keel_status add_part(said *s, const cJSON *part, const char *place, int depth, keel_err *err) {
     static const char *const silent[] = {"thinking", "redacted_thinking", "reasoning", NULL};
-    const char *type = keel__string_at(part, "type"), *text = keel__string_at(part, "text");
+    const char *type = keel__string_at(part, "type"), *text;
+    keel_status status;
     if (cJSON_IsString(part)) {
         s->any = true;
         add_line(&s->text, part->valuestring);
@@ -106,24 +184,15 @@ static keel_status add_part(said *s, const cJSON *part, const char *place, int d
     }
     if (!cJSON_IsObject(part))
         return keel_fail(err, KEEL_E_PARSE, place, "content: expected its parts to be texts or objects");
-    if (type && keel__is_among(type, silent)) return KEEL_OK;
+    if ((type && keel__is_among(type, silent)) || cJSON_IsTrue(keel_json_get(part, "thought")))
+        return KEEL_OK;
+    if (add_tool(s, part, place, depth, &status, err)) return status;
     if (type && strcmp(type, "refusal") == 0) {
         s->refused = s->any = true;
         text = keel__string_at(part, "refusal");
-    } else if (type && strcmp(type, "tool_use") == 0) {
-        return add_call(s, keel__string_at(part, "name"), keel_json_get(part, "input"), err);
-    } else if (type && strcmp(type, "tool_result") == 0) {
-        said inner = {.whole = true};
-        keel_status status = add_content(&inner, keel_json_get(part, "content"), place, depth + 1, err);
-        add_line(&s->results, inner.text.data ? inner.text.data : "");
-        s->whole = s->whole && inner.whole;
-        s->results.failed = s->results.failed || inner.text.failed;
-        free_said(&inner);
-        return status;
+    } else {
+        KEEL_TRY(text_of(part, place, &text, err));
     }
-    const cJSON *value = keel_json_get(part, "text");
-    if (value && !cJSON_IsNull(value) && !cJSON_IsString(value))
-        return keel_fail(err, KEEL_E_PARSE, place, "content: key \"text\" of a part: expected a string");
     s->whole = s->whole && text;
     if (!text) return KEEL_OK;
     s->any = true;
@@ -156,24 +225,62 @@ static void join_calls(said *s) {
     add_line(&s->text, s->calls.data);
 }
 
-static keel_status gather(said *s, const cJSON *message, const char *place, keel_err *err) {
-    static const char *const keys[] = {"content", "value", "text"};
-    const cJSON *call = keel_json_get(message, "function_call");
-    const char *refusal = keel__string_at(message, "refusal");
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const cJSON *content = keel_json_get(message, keys[i]);
-        if (!content) continue;
-        KEEL_TRY(add_content(s, content, place, 0, err));
-        break;
+/* An item of a list of OpenAI's Responses that is a call. */
+static bool is_call(const cJSON *item) {
+    const char *type = keel__string_at(item, "type");
+    return type && (strcmp(type, "function_call") == 0 || strcmp(type, "custom_tool_call") == 0);
+}
+
+/* The output of OpenAI's Responses: a list of messages, calls and reasoning; or what a tool gave, a text. */
+static keel_status add_output(said *s, const cJSON *output, const char *place, keel_err *err) {
+    if (cJSON_IsString(output)) return add_content(s, output, place, 0, err);
+    for (const cJSON *item = cJSON_IsArray(output) ? output->child : NULL; item; item = item->next) {
+        const char *type = keel__string_at(item, "type");
+        if (is_call(item))
+            KEEL_TRY(add_call_of(s, item, err));
+        else if (!type || strcmp(type, "message") == 0)
+            KEEL_TRY(add_content(s, keel_json_get(item, "content"), place, 0, err));
     }
-    KEEL_TRY(add_calls(s, keel_json_get(message, "tool_calls"), err));
-    if (cJSON_IsObject(call))
-        KEEL_TRY(add_call(s, keel__string_at(call, "name"), keel_json_get(call, "arguments"), err));
+    return KEEL_OK;
+}
+
+/* Only what a service wrote has these keys: without a content it is an answer that says nothing. */
+static bool is_of_service(const cJSON *message) {
+    static const char *const keys[] = {"refusal",           "tool_calls", "function_call",
+                                       "reasoning_content", "reasoning",  "audio"};
+    bool found = false;
+    for (const char *const *key = keel__message_reasons; *key; key++)
+        found = found || keel_json_get(message, *key);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) found = found || keel_json_get(message, keys[i]);
+    return found && !keel_json_get(message, "candidates");
+}
+
+static keel_status gather_content(said *s, const cJSON *message, const char *place, keel_err *err) {
+    static const char *const keys[] = {"content", "value", "text", "parts"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (keel_json_get(message, keys[i]))
+            return add_content(s, keel_json_get(message, keys[i]), place, 0, err);
+    return add_output(s, keel_json_get(message, "output"), place, err);
+}
+
+static keel_status gather(said *s, const cJSON *message, const char *place, keel_err *err) {
+    const cJSON *call = keel_json_get(message, "function_call");
+    const char *refusal = keel__string_at(message, "refusal"),
+               *spoken = keel__string_at(keel_json_get(message, "audio"), "transcript");
+    KEEL_TRY(gather_content(s, message, place, err));
+    if (!s->calls.length) KEEL_TRY(add_calls(s, keel_json_get(message, "tool_calls"), err));
+    if (cJSON_IsObject(call)) KEEL_TRY(add_call_of(s, call, err));
+    if (is_call(message)) KEEL_TRY(add_call_of(s, message, err));
+    if (spoken && !s->text.length) {
+        s->any = true;
+        keel_buf_text(&s->text, spoken);
+    }
     join_calls(s);
     if (refusal && refusal[0] && !s->text.length) {
         s->any = s->refused = true;
         keel_buf_text(&s->text, refusal);
     }
+    s->any = s->any || is_of_service(message);
     return KEEL_OK;
 }
 
@@ -184,15 +291,11 @@ static bool copy(keel_arena *arena, const keel_buf *from, bool any, const char *
 
 keel_status keel__message_content(const cJSON *message, const char *place, keel_arena *arena,
                                   keel__message *out, keel_err *err) {
-    static const char *const reasons[] = {"finish_reason", "stop_reason"};
     said s = {.whole = true};
     *out = (keel__message){.whole = true};
     keel_status status = gather(&s, message, place, err);
     out->refused = s.refused, out->whole = s.whole;
-    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
-        const char *reason = keel__string_at(message, reasons[i]);
-        if (reason) keel__message_ended(reason, out);
-    }
+    keel__message_ended_in(message, out);
     if (status == KEEL_OK && (!copy(arena, &s.text, s.any, &out->text) ||
                               !copy(arena, &s.results, s.results.length > 0, &out->results)))
         status = keel_nomem(err, place);

@@ -1,6 +1,7 @@
 /* One message of a log, in whatever dialect it is written: OpenAI's (parts, tool calls, the function_call of
- * 2023, refusal, finish_reason), Anthropic's (content blocks, stop_reason), ShareGPT's (from, value), and the
- * names that other tools give to the four roles. Of this, what begins with keel_ and one underscore is for
+ * 2023, refusal, finish_reason, items of the Responses), Anthropic's (content blocks, stop_reason), Gemini's
+ * and Bedrock's parts, LangChain's (type in place of role), ShareGPT's (from, value), and the names that
+ * other tools give to the four roles. Of this, what begins with keel_ and one underscore is for
  * other folders.
  *
  * - Reasoning (parts of type thinking, reasoning) is no part of what was said.
@@ -49,5 +50,10 @@ keel_status keel_message_said(const cJSON *message, const char *where, keel_aren
                               bool *refused, keel_err *err);
 /* Why an answer ended, in the words of a service: sets refused or cut_off, or neither. */
 void keel__message_ended(const char *reason, keel__message *out);
+/* The keys under which services say so; NULL-terminated. */
+extern const char *const keel__message_reasons[];
+/* The same by these keys of a message, a choice or a reply, and by incomplete_details of OpenAI's Responses.
+ */
+void keel__message_ended_in(const cJSON *object, keel__message *out);
 
 #endif

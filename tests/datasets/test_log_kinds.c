@@ -73,6 +73,57 @@ static const struct {
     {LOG(Q "," A("\"content\":null,\"function_call\":{\"name\":\"w\",\"arguments\":\"{}\"}")), TURNS,
      "1:q|2:w({})"},
     {LOG(Q "," A("\"content\":\"a\",\"weight\":0")), "SELECT count(*) FROM candidates", "0"},
+    /* newer and other writers' shapes of content */
+    {LOG("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":{\"value\":\"q\",\"annotations\":[]}}]}," SAID),
+     TURNS, "1:q|2:a"},
+    {LOG(Q "," A("\"content\":null,\"audio\":{\"id\":\"x\",\"data\":\"AA\",\"transcript\":\"a\"}")), TURNS,
+     "1:q|2:a"},
+    {LOG(Q "," A("\"content\":null,\"tool_calls\":[],\"finish_reason\":\"length\"")), ANSWER, "/0"},
+    {LOG(Q "," A("\"content\":null,\"refusal\":null")), ANSWER, "/0"},
+    {LOG(Q "," A(
+         "\"content\":null,\"tool_calls\":[{\"type\":\"custom\",\"custom\":{\"name\":\"w\",\"input\":\"x\"}}]")),
+     TURNS, "1:q|2:w(x)"},
+    {LOG("{\"type\":\"human\",\"content\":\"q\"},{\"type\":\"ai\",\"content\":[{\"type\":\"tool_use\",\"name\":\"w\",\"input\":{}}],"
+         "\"tool_calls\":[{\"name\":\"w\",\"args\":{}}]},{\"type\":\"tool\",\"content\":\"3\"},{\"type\":\"ai\",\"content\":\"a\"}"),
+     TURNS, "1:q|2:w({})|3:3|2:a"},
+    {LOG(Q "," A(
+         "\"content\":[{\"text\":\"a\"},{\"toolUse\":{\"name\":\"w\",\"input\":{}}}]") ",{\"role\":\"user\",\"content\":[{\"toolResult\":{\"content\":[{\"text\":\"3\"}]}}]}"),
+     TURNS, "1:q|2:a\nw({})|3:3"},
+    {LOG(Q "," A(
+         "\"content\":[{\"type\":\"server_tool_use\",\"name\":\"w\",\"input\":{}},{\"type\":\"text\",\"text\":\"a\"}]")),
+     TURNS, "1:q|2:a\nw({})"},
+    {LOG(Q "," A("\"parts\":[{\"text\":\"hm\",\"thought\":true},{\"text\":\"a\"}]")), TURNS, "1:q|2:a"},
+    {LOG(Q
+         ",{\"type\":\"function_call\",\"name\":\"w\",\"arguments\":\"{}\"},{\"type\":\"function_call_output\",\"output\":\"3\"}," SAID),
+     TURNS, "1:q|2:w({})|3:3|2:a"},
+    /* other words for the end of an answer */
+    {WITH(Q "," SAID, "\"stopReason\":\"guardrail_intervened\""), ANSWER, "a/3"},
+    {LOG(Q "," A("\"content\":\"\",\"finishReason\":\"PROHIBITED_CONTENT\"")), ANSWER, "/3"},
+    {"{" BOTH("{\"message\":" SAID ",\"done_reason\":\"length\"}") "}\n", TRUNCATED, "1"},
+    {WITH(Q, "\"response\":\"a\",\"finish_reason\":\"length\""), TRUNCATED, "1"},
+    /* replies of services */
+    {"{" BOTH(
+         "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"SAFETY\"}]}") "}\n",
+     ANSWER, "a/3"},
+    {"{" BOTH("{\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}") "}\n", ANSWER, "/3"},
+    {"{" BOTH("{\"error\":{\"code\":\"content_filter\",\"status\":400}}") "}\n", ANSWER, "/3"},
+    {"{" BOTH("{\"error\":{\"code\":\"rate_limit_exceeded\"}}") "}\n", TURNS, "1:q"},
+    {"{" BOTH("{}") "}\n", TURNS, "1:q"},
+    {"{" BOTH(
+         "{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":null},\"finish_reason\":\"length\"}]}") "}\n",
+     TURNS, "1:q|2:"},
+    {"{\"request\":{\"model\":\"m\",\"instructions\":\"S\",\"input\":[" Q
+     ",{\"type\":\"reasoning\",\"summary\":[]}]},"
+     "\"response\":{\"output\":[{\"type\":\"reasoning\",\"content\":[{\"type\":\"reasoning_text\",\"text\":\"hm\"}]},"
+     "{\"type\":\"message\",\"content\":[{\"type\":\"output_text\",\"text\":\"a\"}]},"
+     "{\"type\":\"function_call\",\"name\":\"w\",\"arguments\":\"{}\"}]}}\n",
+     TURNS, "0:S|1:q|2:a\nw({})"},
+    {"{\"request\":{\"input\":\"q\"},\"response\":{\"output\":[{\"type\":\"message\",\"content\":[{\"type\":\"output_text\",\"text\":\"a\"}]}],"
+     "\"incomplete_details\":{\"reason\":\"max_output_tokens\"}}}\n",
+     TRUNCATED, "1"},
+    /* what is known of an answer beside it */
+    {WITH(Q, "\"response\":\"a\",\"model\":\"m\",\"latency_ms\":640"),
+     "SELECT model || '/' || latency_ms FROM candidates", "m/640.0"},
     /* what Keel itself wrote is taken as it stands */
     {WITH(Q, "\"keel\":{\"source\":\"other\"},\"output\":\"of a program\""), META,
      "{\"output\":\"of a program\"}"},
