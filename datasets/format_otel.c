@@ -2,17 +2,18 @@
  * [{"spans":
  * [{"attributes", "events", ...}]}]}]} or the same of logs, one object or one a line. A call of a model is a
  * span, an event of it or a log record with gen_ai.input.messages and gen_ai.output.messages, or the older
- * gen_ai.prompt.0.content and gen_ai.completion.0.content. Several output messages are candidates. The call
+ * gen_ai.prompt.0.content and gen_ai.completion.0.content (OpenInference: llm.input_messages.0.message...),
+ * or a span with an event, or a log record, for each message (gen_ai.user.message, gen_ai.choice; before,
+ * gen_ai.content.prompt). Several output messages are candidates. The call
  * of an agent (invoke_agent) counts where its trace has no call of a model with messages. Events
  * gen_ai.evaluation.result belong to the answer of their span or response: what a user said of it is
  * feedback, what names an outcome is a label by a model. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "core/decimal.h"
-#include "datasets/session.h"
+#include "datasets/otel.h"
 
 enum { WITHOUT_MESSAGES, EVALUATIONS_UNUSED };
 
@@ -27,141 +28,22 @@ typedef struct agent_call {
     const char *trace, *span, *response; /* NULL: not said */
 } agent_call;
 
+/* A log record that is one message of a call. */
+typedef struct message_record {
+    const cJSON *owner;
+    const char *trace, *span, *where;
+    size_t number; /* as they came */
+} message_record;
+
 typedef struct state {
     keel__sessions sessions;
     evaluation *evaluations;
     agent_call *agents;
     const char **traces; /* that have calls of models */
-    size_t n_evaluations, evaluations_capacity, n_agents, agents_capacity, n_traces, traces_capacity;
+    message_record *records;
+    size_t n_evaluations, evaluations_capacity, n_agents, agents_capacity, n_traces, traces_capacity,
+        n_records, records_capacity;
 } state;
-
-/* ---- attributes ---- */
-
-/* A value of OTLP as plain JSON. Nesting is bounded by the reader of JSON. */
-static cJSON *plain(keel__value *build, const cJSON *value) {
-    const cJSON *only = cJSON_IsObject(value) ? value->child : NULL, *list;
-    if (!only) return NULL;
-    list = keel_json_get(only, "values");
-    cJSON *made = NULL;
-    if (strcmp(only->string, "arrayValue") == 0) {
-        made = keel__value_array(build);
-        for (const cJSON *item = cJSON_IsArray(list) ? list->child : NULL; item; item = item->next)
-            keel__value_put(build, made, NULL, plain(build, item));
-    } else if (strcmp(only->string, "kvlistValue") == 0) {
-        made = keel__value_object(build);
-        for (const cJSON *item = cJSON_IsArray(list) ? list->child : NULL; item; item = item->next) {
-            const char *key = keel__string_at(item, "key");
-            if (key && !keel_json_get(made, key))
-                keel__value_put(build, made, key, plain(build, keel_json_get(item, "value")));
-        }
-    } else {
-        made = keel__value_same(build, only);
-    }
-    return made;
-}
-
-static const cJSON *attribute(const cJSON *attributes, const char *name) {
-    for (const cJSON *item = cJSON_IsArray(attributes) ? attributes->child : NULL; item; item = item->next) {
-        const char *key = keel__string_at(item, "key");
-        if (key && strcmp(key, name) == 0) return keel_json_get(item, "value");
-    }
-    return NULL;
-}
-
-static const char *attribute_text(const cJSON *attributes, const char *name) {
-    return keel__string_at(attribute(attributes, name), "stringValue");
-}
-
-/* A list that is structured, or a text of JSON; NULL: neither. */
-static const cJSON *attribute_list(keel__sessions *sessions, const cJSON *attributes, const char *name) {
-    keel__value build = {.arena = &sessions->arena};
-    const cJSON *value = attribute(attributes, name);
-    value = value ? keel__sessions_unpack(sessions, plain(&build, value)) : NULL;
-    return cJSON_IsArray(value) ? value : NULL;
-}
-
-/* ---- messages ---- */
-
-/* A part in the shape of the chat format; NULL: reasoning, or nothing that was said. */
-static cJSON *convert_part(keel__value *build, const cJSON *part, bool *result) {
-    const char *type = keel__string_at(part, "type");
-    cJSON *made = keel__value_object(build);
-    const cJSON *response = keel_json_get(part, "response"), *content = keel_json_get(part, "content");
-    if (!type || strcmp(type, "reasoning") == 0) return NULL;
-    if (strcmp(type, "tool_call") == 0) {
-        keel__value_put_text(build, made, "type", "tool_use");
-        keel__value_put_same(build, made, "name", keel_json_get(part, "name"));
-        keel__value_put_same(build, made, "input", keel_json_get(part, "arguments"));
-        return made;
-    }
-    *result = strcmp(type, "tool_call_response") == 0;
-    if (*result && !response) response = keel_json_get(part, "result");
-    if (*result) content = response;
-    keel__value_put_text(build, made, "type", "text");
-    if (cJSON_IsString(content)) {
-        keel__value_put_same(build, made, "text", content);
-    } else if (content && !cJSON_IsNull(content)) {
-        keel_buf text = {0};
-        if (keel_json_print(content, false, &text, NULL) == KEEL_OK)
-            keel__value_put_text(build, made, "text",
-                                 keel_arena_strndup(build->arena, text.data, text.length));
-        keel_buf_free(&text);
-    }
-    return made;
-}
-
-static cJSON *convert_parts(keel__value *build, const char *role, const cJSON *parts) {
-    cJSON *made = keel__value_object(build), *list = keel__value_array(build);
-    bool result = false, results = false;
-    for (const cJSON *part = cJSON_IsArray(parts) ? parts->child : NULL; part; part = part->next) {
-        keel__value_put(build, list, NULL, convert_part(build, part, &result));
-        results = results || result;
-    }
-    keel__value_put_text(build, made, "role", results ? "tool" : role);
-    keel__value_put(build, made, "content", list);
-    return made;
-}
-
-static cJSON *convert_message(keel__value *build, const cJSON *message) {
-    const char *ended = keel__string_at(message, "finish_reason"), *role = keel__string_at(message, "role");
-    const cJSON *parts = keel_json_get(message, "parts");
-    cJSON *made;
-    if (!cJSON_IsObject(message)) return NULL;
-    if (parts) {
-        made = convert_parts(build, role, parts);
-    } else {
-        made = keel__value_object(build);
-        keel__value_put_text(build, made, "role", role);
-        keel__value_put_same(build, made, "content", keel_json_get(message, "content"));
-        keel__value_put_same(build, made, "tool_calls", keel_json_get(message, "tool_calls"));
-    }
-    if (ended && (strcmp(ended, "length") == 0 || strcmp(ended, "content_filter") == 0))
-        keel__value_put_text(build, made, "finish_reason", ended);
-    return made;
-}
-
-static void add_messages(keel__value *build, cJSON *to, const cJSON *list) {
-    for (const cJSON *message = list ? list->child : NULL; message; message = message->next)
-        keel__value_put(build, to, NULL, convert_message(build, message));
-}
-
-/* The older attributes, one for each role and each text: PREFIX.0.role, PREFIX.0.content. */
-static void add_numbered(keel__value *build, cJSON *to, const cJSON *attributes, const char *prefix,
-                         const char *otherwise) {
-    enum { MOST = 1000 };
-    char name[80];
-    for (int i = 0; i < MOST; i++) {
-        snprintf(name, sizeof name, "%s.%d.content", prefix, i);
-        const char *content = attribute_text(attributes, name);
-        snprintf(name, sizeof name, "%s.%d.role", prefix, i);
-        const char *role = attribute_text(attributes, name);
-        if (!content) break;
-        cJSON *made = keel__value_object(build);
-        keel__value_put_text(build, made, "role", role ? role : otherwise);
-        keel__value_put_text(build, made, "content", content);
-        keel__value_put(build, to, NULL, made);
-    }
-}
 
 /* ---- calls ---- */
 
@@ -173,28 +55,13 @@ static double nanoseconds(const cJSON *object, const char *key) {
 }
 
 static bool is_operation(const cJSON *attributes, const char *name) {
-    const char *operation = attribute_text(attributes, "gen_ai.operation.name");
+    const char *operation = keel__otel_text(attributes, "gen_ai.operation.name");
     return operation && strcmp(operation, name) == 0;
 }
 
 static bool is_call(const cJSON *attributes) {
     return !is_operation(attributes, "execute_tool") && !is_operation(attributes, "create_agent") &&
            !is_operation(attributes, "embeddings");
-}
-
-/* History and answers of a span, or of an event in it. */
-static keel_status read_messages(keel__sessions *sessions, const cJSON *attributes, keel__call *call,
-                                 keel_err *err) {
-    keel__value build = {.arena = &sessions->arena};
-    const cJSON *system = attribute_list(sessions, attributes, "gen_ai.system_instructions");
-    call->history = keel__value_array(&build);
-    call->answers = keel__value_array(&build);
-    if (system) keel__value_put(&build, call->history, NULL, convert_parts(&build, "system", system));
-    add_messages(&build, call->history, attribute_list(sessions, attributes, "gen_ai.input.messages"));
-    add_messages(&build, call->answers, attribute_list(sessions, attributes, "gen_ai.output.messages"));
-    add_numbered(&build, call->history, attributes, "gen_ai.prompt", "user");
-    add_numbered(&build, call->answers, attributes, "gen_ai.completion", "assistant");
-    return build.failed ? keel_nomem(err, call->where) : KEEL_OK;
 }
 
 /* A call of an agent waits until all of the log is read: it says what calls of models say, if there are any.
@@ -223,34 +90,121 @@ static keel_status keep_call(state *s, const agent_call *call, keel_err *err) {
     return keel__sessions_add(&s->sessions, &call->call, err);
 }
 
-/* owner: the span or record; attributes: its own, or those of an event in it. *found: they hold messages. */
-static keel_status add_call(keel_reader *reader, const cJSON *owner, const cJSON *attributes, bool *found,
-                            const char *where, keel_err *err) {
-    state *s = reader->state;
+/* A call whose messages were read. owner: its span, or the record of its answer; id: of the conversation,
+ * NULL: the trace is one. */
+static keel_status give_call(state *s, const cJSON *owner, const char *id, keel__call *call, keel_err *err) {
     keel__value build = {.arena = &s->sessions.arena};
     const cJSON *own = keel_json_get(owner, "attributes");
-    const char *id = attribute_text(own, "gen_ai.conversation.id"), *model,
-               *trace = keel__string_at(owner, "traceId");
+    const char *model, *trace = keel__string_at(owner, "traceId");
     const double start = nanoseconds(owner, "startTimeUnixNano"), end = nanoseconds(owner, "endTimeUnixNano");
-    keel__call call = {.where = where, .time = start > 0 ? start : nanoseconds(owner, "timeUnixNano")};
-    if (!is_call(own)) return KEEL_OK;
-    KEEL_TRY(read_messages(&s->sessions, attributes, &call, err));
-    if (!call.history->child || !call.answers->child) return KEEL_OK;
-    *found = true;
-    if (!id) id = attribute_text(attributes, "gen_ai.conversation.id");
-    call.session = id ? id : trace;
-    if (!call.session) return keel_fail(err, KEEL_E_PARSE, where, "expected a traceId of a span");
-    if (!(model = attribute_text(own, "gen_ai.response.model")))
-        model = attribute_text(own, "gen_ai.request.model");
-    for (cJSON *answer = call.answers->child; answer; answer = answer->next)
+    call->time = start > 0 ? start : nanoseconds(owner, "timeUnixNano");
+    call->session = id ? id : trace && trace[0] ? trace : NULL;
+    if (!call->session) return keel_fail(err, KEEL_E_PARSE, call->where, "expected a traceId of a span");
+    if (!(model = keel__otel_text(own, "gen_ai.response.model")))
+        model = keel__otel_text(own, "gen_ai.request.model");
+    if (!model) model = keel__otel_text(own, "llm.model_name");
+    for (cJSON *answer = call->answers->child; answer; answer = answer->next)
         keel__value_put_text(&build, answer, "model", model);
     if (start > 0 && end >= start)
-        keel__value_put(&build, call.answers->child, "latency_ms",
+        keel__value_put(&build, call->answers->child, "latency_ms",
                         keel__value_number(&build, (end - start) / 1e6));
-    if (build.failed) return keel_nomem(err, where);
-    const agent_call made = {call, trace, keel__string_at(owner, "spanId"),
-                             attribute_text(own, "gen_ai.response.id")};
+    if (build.failed) return keel_nomem(err, call->where);
+    const agent_call made = {*call, trace, keel__string_at(owner, "spanId"),
+                             keel__otel_text(own, "gen_ai.response.id")};
     return is_operation(own, "invoke_agent") ? keep_agent(s, &made, err) : keep_call(s, &made, err);
+}
+
+/* owner: the span or record; attributes: its own, or those of an event in it. *found: they hold messages. */
+static keel_status add_call(state *s, const cJSON *owner, const cJSON *attributes, bool *found,
+                            const char *where, keel_err *err) {
+    const char *id = keel__otel_text(keel_json_get(owner, "attributes"), "gen_ai.conversation.id");
+    keel__call call = {.where = where};
+    KEEL_TRY(keel__otel_read(&s->sessions, attributes, &call, err));
+    *found = call.history->child && call.answers->child;
+    if (!id) id = keel__otel_text(attributes, "gen_ai.conversation.id");
+    return *found ? give_call(s, owner, id, &call, err) : KEEL_OK;
+}
+
+static keel_status begin_call(state *s, const char *where, keel__call *out, keel_err *err) {
+    keel__value build = {.arena = &s->sessions.arena};
+    *out = (keel__call){.where = where};
+    out->history = keel__value_array(&build);
+    out->answers = keel__value_array(&build);
+    return build.failed ? keel_nomem(err, where) : KEEL_OK;
+}
+
+/* A span with an event for each message. */
+static keel_status add_call_of_events(state *s, const cJSON *owner, bool *found, const char *where,
+                                      keel_err *err) {
+    const cJSON *events = keel_json_get(owner, "events");
+    const char *id = keel__otel_text(keel_json_get(owner, "attributes"), "gen_ai.conversation.id");
+    keel__call call;
+    bool answers;
+    KEEL_TRY(begin_call(s, where, &call, err));
+    for (const cJSON *event = cJSON_IsArray(events) ? events->child : NULL; event; event = event->next) {
+        if (keel__otel_is_message(event, &answers))
+            KEEL_TRY(keel__otel_add_event(&s->sessions, &call, event, err));
+    }
+    *found = call.history->child && call.answers->child;
+    return *found ? give_call(s, owner, id, &call, err) : KEEL_OK;
+}
+
+/* ---- records of single messages ---- */
+
+static const char *or_none(const char *name) {
+    return name ? name : "";
+}
+
+static keel_status keep_record(state *s, const cJSON *owner, const char *where, keel_err *err) {
+    if (!keel_arena_grow(&s->sessions.arena, &s->records, s->n_records, &s->records_capacity,
+                         sizeof *s->records))
+        return keel_nomem(err, where);
+    s->records[s->n_records] = (message_record){.owner = owner,
+                                                .trace = or_none(keel__string_at(owner, "traceId")),
+                                                .span = or_none(keel__string_at(owner, "spanId")),
+                                                .where = where,
+                                                .number = s->n_records};
+    s->n_records++;
+    return KEEL_OK;
+}
+
+static int compare_spans(const message_record *x, const message_record *y) {
+    const int traces = strcmp(x->trace, y->trace);
+    return traces ? traces : strcmp(x->span, y->span);
+}
+
+static int compare_records(const void *a, const void *b) {
+    const message_record *x = a, *y = b;
+    const int spans = compare_spans(x, y);
+    return spans ? spans : (x->number > y->number) - (x->number < y->number);
+}
+
+/* The records of a span up to its answers, from the one at *at on, which goes behind them. */
+static keel_status add_call_of_records(keel_reader *reader, size_t *at, keel_err *err) {
+    state *s = reader->state;
+    const size_t from = *at;
+    const message_record *first = &s->records[from], *last = first;
+    const char *id = NULL;
+    keel__call call;
+    bool answers;
+    KEEL_TRY(begin_call(s, first->where, &call, err));
+    for (; *at < s->n_records && compare_spans(first, &s->records[*at]) == 0; ++*at) {
+        keel__otel_is_message(s->records[*at].owner, &answers);
+        if (call.answers->child && !answers) break;
+        last = &s->records[*at];
+        KEEL_TRY(keel__otel_add_event(&s->sessions, &call, last->owner, err));
+        if (!id) id = keel__otel_text(keel_json_get(last->owner, "attributes"), "gen_ai.conversation.id");
+    }
+    if (call.history->child && call.answers->child) return give_call(s, last->owner, id, &call, err);
+    reader->counts[WITHOUT_MESSAGES] += (int64_t)(*at - from);
+    return KEEL_OK;
+}
+
+static keel_status use_records(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    if (s->n_records) qsort(s->records, s->n_records, sizeof *s->records, compare_records);
+    for (size_t at = 0; at < s->n_records;) KEEL_TRY(add_call_of_records(reader, &at, err));
+    return KEEL_OK;
 }
 
 /* ---- evaluations ---- */
@@ -265,16 +219,16 @@ static keel_status add_evaluation(state *s, const cJSON *owner, const cJSON *eve
                                   keel_err *err) {
     keel__value build = {.arena = &s->sessions.arena};
     const cJSON *attributes = keel_json_get(event, "attributes");
-    const char *response = attribute_text(attributes, "gen_ai.response.id");
+    const char *response = keel__otel_text(attributes, "gen_ai.response.id");
     evaluation made = {.names = {response, keel__string_at(owner, "spanId")}};
     made.said = keel__value_object(&build);
-    keel__value_put_text(&build, made.said, "name", attribute_text(attributes, "gen_ai.evaluation.name"));
+    keel__value_put_text(&build, made.said, "name", keel__otel_text(attributes, "gen_ai.evaluation.name"));
     keel__value_put_same(&build, made.said, "value",
-                         number_of(attribute(attributes, "gen_ai.evaluation.score.value")));
+                         number_of(keel__otel_attribute(attributes, "gen_ai.evaluation.score.value")));
     keel__value_put_text(&build, made.said, "label",
-                         attribute_text(attributes, "gen_ai.evaluation.score.label"));
+                         keel__otel_text(attributes, "gen_ai.evaluation.score.label"));
     keel__value_put_text(&build, made.said, "explanation",
-                         attribute_text(attributes, "gen_ai.evaluation.explanation"));
+                         keel__otel_text(attributes, "gen_ai.evaluation.explanation"));
     if (build.failed || !keel_arena_grow(build.arena, &s->evaluations, s->n_evaluations,
                                          &s->evaluations_capacity, sizeof *s->evaluations))
         return keel_nomem(err, where);
@@ -283,9 +237,7 @@ static keel_status add_evaluation(state *s, const cJSON *owner, const cJSON *eve
 }
 
 static bool is_evaluation(const cJSON *event) {
-    const char *name = keel__string_at(event, "name"), *event_name = keel__string_at(event, "eventName");
-    if (!name)
-        name = event_name ? event_name : attribute_text(keel_json_get(event, "attributes"), "event.name");
+    const char *name = keel__otel_event_name(event);
     return name && strcmp(name, "gen_ai.evaluation.result") == 0;
 }
 
@@ -343,6 +295,7 @@ static keel_status finish_agent(state *s, agent_call *agent, keel_err *err) {
 static keel_status finish(keel_reader *reader, keel_err *err) {
     state *s = reader->state;
     keel__value build = {.arena = &s->sessions.arena};
+    KEEL_TRY(use_records(reader, err));
     if (s->n_traces) qsort(s->traces, s->n_traces, sizeof *s->traces, compare_texts);
     for (size_t i = 0; i < s->n_agents; i++) KEEL_TRY(finish_agent(s, &s->agents[i], err));
     for (size_t i = 0; i < s->n_evaluations; i++) {
@@ -357,18 +310,23 @@ static keel_status finish(keel_reader *reader, keel_err *err) {
 /* ---- spans and records ---- */
 
 static keel_status add_owner(keel_reader *reader, const cJSON *owner, const char *where, keel_err *err) {
-    const cJSON *events = keel_json_get(owner, "events");
-    bool found = false;
+    state *s = reader->state;
+    const cJSON *events = keel_json_get(owner, "events"), *own = keel_json_get(owner, "attributes");
+    bool found = false, answers;
     if (!cJSON_IsObject(owner))
         return keel_fail(err, KEEL_E_PARSE, where, "expected a span or a record to be an object");
-    if (is_evaluation(owner)) return add_evaluation(reader->state, owner, owner, where, err);
-    KEEL_TRY(add_call(reader, owner, keel_json_get(owner, "attributes"), &found, where, err));
+    if (is_evaluation(owner)) return add_evaluation(s, owner, owner, where, err);
+    if (keel_json_get(owner, "body") && keel__otel_is_message(owner, &answers))
+        return keep_record(s, owner, where, err);
+    const bool call = is_call(own);
+    if (call) KEEL_TRY(add_call(s, owner, own, &found, where, err));
     for (const cJSON *event = cJSON_IsArray(events) ? events->child : NULL; event; event = event->next) {
         if (is_evaluation(event))
-            KEEL_TRY(add_evaluation(reader->state, owner, event, where, err));
-        else if (!found)
-            KEEL_TRY(add_call(reader, owner, keel_json_get(event, "attributes"), &found, where, err));
+            KEEL_TRY(add_evaluation(s, owner, event, where, err));
+        else if (call && !found)
+            KEEL_TRY(add_call(s, owner, keel_json_get(event, "attributes"), &found, where, err));
     }
+    if (call && !found) KEEL_TRY(add_call_of_events(s, owner, &found, where, err));
     reader->counts[WITHOUT_MESSAGES] += !found;
     return KEEL_OK;
 }

@@ -291,6 +291,139 @@ static void otel_structured_events_and_numbered_attributes(void **state) {
                  KEEL_E_PARSE, "o.json:1", "span");
 }
 
+/* Versions 1.26 to 1.36 of the conventions: an event, or a log record, for each message. */
+#define LOGS(records) "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[" records "]}]}]}\n"
+#define BODY(members) "\"body\":{\"kvlistValue\":{\"values\":[" members "]}}"
+#define RECORD(span, name, body)                                                                             \
+    "{\"traceId\":\"t\",\"spanId\":\"" span "\",\"attributes\":[" TEXT("event.name", name) "]," body "}"
+#define CHOICE(text, ended)                                                                                  \
+    BODY(TEXT("finish_reason", ended) ",{\"key\":\"message\",\"value\":{\"kvlistValue\":{\"values\":[" TEXT( \
+        "content", text) "]}}}")
+
+static void otel_messages_may_be_events_or_records(void **state) {
+    (void)state;
+    put("e.json",
+        SPANS(
+            "{\"traceId\":\"t1\",\"spanId\":\"s\",\"startTimeUnixNano\":\"1000000000\",\"endTimeUnixNano\":"
+            "\"1250000000\",\"attributes\":[" TEXT(
+                "gen_ai.request.model",
+                "m") "],\"events\":["
+                     "{\"name\":\"gen_ai.user.message\",\"attributes\":[" TEXT(
+                         "content",
+                         "Hi") "]},"
+                               "{\"name\":\"gen_ai.choice\",\"attributes\":[" TEXT(
+                                   "gen_ai.event.content",
+                                   "{\\\"message\\\":{\\\"content\\\":\\\"Hello\\\"}}") "]}]},"
+                                                                                        "{\"traceId\":\"t2\",\"attributes\":[],\"events\":["
+                                                                                        "{\"name\":\"gen_ai.content.prompt\",\"attributes\":[" TEXT(
+                                                                                            "gen_ai.prompt",
+                                                                                            "[{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"Yo\\\"}]") "]},"
+                                                                                                                                                        "{\"name\":\"gen_ai.content.completion\",\"attributes\":[" TEXT(
+                                                                                                                                                            "gen_ai.completion",
+                                                                                                                                                            "Ho") "]}]}"));
+    assert_ok(import_as(NULL, NULL, in("e.json")));
+    const keel_conversation *got = get("otel:t1");
+    assert_int_equal(got->n_turns, 2);
+    assert_string_equal(got->turns[0].text, "Hi");
+    is_optional(find(&got->decisions[0], "Hello")->latency_ms, 250);
+    assert_string_equal(find(&got->decisions[0], "Hello")->model, "m");
+    got = get("otel:t2");
+    assert_string_equal(got->turns[0].text, "Yo");
+    assert_string_equal(got->turns[1].text, "Ho");
+    assert_int_equal(counted("without_messages"), 0);
+}
+
+/* Records of other spans may come between; the second call of a span begins behind the answer of the first.
+ */
+static void otel_records_of_a_span_are_one_call(void **state) {
+    (void)state;
+    put("r.json",
+        LOGS(RECORD("a", "gen_ai.system.message", BODY(TEXT("content", "S"))) "," RECORD("b", "gen_ai.user.message", BODY(TEXT("content", "Alone"))) "," RECORD(
+            "a", "gen_ai.user.message",
+            BODY(TEXT(
+                "content",
+                "Hi"))) "," RECORD("a", "gen_ai.choice",
+                                   CHOICE(
+                                       "No.",
+                                       "content_filter")) "," RECORD("a", "gen_ai.system.message",
+                                                                     BODY(TEXT(
+                                                                         "content",
+                                                                         "S"))) "," RECORD("a",
+                                                                                           "gen_ai.user.message",
+                                                                                           BODY(TEXT(
+                                                                                               "content",
+                                                                                               "Hi"))) "," RECORD("a",
+                                                                                                                  "gen_ai.assistant.message",
+                                                                                                                  BODY(TEXT(
+                                                                                                                      "content",
+                                                                                                                      "No."))) "," RECORD("a",
+                                                                                                                                          "gen_ai.user.message",
+                                                                                                                                          BODY(TEXT(
+                                                                                                                                              "content",
+                                                                                                                                              "Why?"))) "," RECORD("a",
+                                                                                                                                                                   "gen_ai.user.message",
+                                                                                                                                                                   "\"body\":{\"kvlistValue\":{\"values\":[]}}") "," RECORD("a",
+                                                                                                                                                                                                                            "gen_ai.choice",
+                                                                                                                                                                                                                            CHOICE(
+                                                                                                                                                                                                                                "So.",
+                                                                                                                                                                                                                                "stop"))));
+    assert_ok(import_as(NULL, NULL, in("r.json")));
+    const keel_conversation *got = only();
+    assert_string_equal(got->external_id, "t");
+    assert_int_equal(got->n_turns, 5);
+    assert_int_equal(got->turns[0].role, KEEL_ROLE_SYSTEM);
+    assert_string_equal(got->turns[3].text, "Why?");
+    assert_int_equal(find(&got->decisions[0], "No.")->outcome, KEEL_OUTCOME_REFUSAL);
+    assert_string_equal(got->turns[4].text, "So.");
+    assert_int_equal(counted("without_messages"), 1); /* the record of b */
+}
+
+static void otel_numbered_attributes_may_have_calls_without_content(void **state) {
+    (void)state;
+    put("n.json",
+        SPANS("{\"traceId\":\"t1\",\"attributes\":[" TEXT("gen_ai.prompt.0.role", "user") "," TEXT("gen_ai.prompt.0.content", "Roll") "," TEXT("gen_ai.prompt.1.role", "assistant") "," TEXT(
+            "gen_ai.prompt.1.tool_calls.0.name",
+            "roll") "," TEXT("gen_ai.prompt.1.tool_calls.0.arguments",
+                             "{}") "," TEXT("gen_ai.prompt.2.role",
+                                            "tool") "," TEXT("gen_ai.prompt.2.content",
+                                                             "4") "," TEXT("gen_ai.completion.0.content",
+                                                                           "A four") "," TEXT("gen_ai.completion.0.finish_reason",
+                                                                                              "length") "]},"
+                                                                                                        "{\"traceId\":\"t2\",\"attributes\":[" TEXT("llm.input_messages.0.message.role", "user") "," TEXT(
+                                                                                                            "llm.input_messages.0.message.content",
+                                                                                                            "Hi") "," TEXT("llm.model_name",
+                                                                                                                           "m") "," TEXT("llm.output_messages.0.message.role",
+                                                                                                                                         "assistant") "," TEXT("llm.output_messages.0.message.tool_calls.0.tool_call.function.name",
+                                                                                                                                                               "f") "]}"));
+    assert_ok(import_as(NULL, NULL, in("n.json")));
+    const keel_conversation *got = get("otel:t1");
+    assert_int_equal(got->n_turns, 4);
+    assert_string_equal(got->turns[1].text, "roll({})");
+    assert_int_equal(got->turns[2].role, KEEL_ROLE_TOOL);
+    assert_true(got->truncated);
+    got = get("otel:t2");
+    assert_string_equal(got->turns[1].text, "f()");
+    assert_string_equal(got->turns[1].model, "m");
+}
+
+static void otel_bytes_of_images_are_not_said(void **state) {
+    (void)state;
+    put("b.json",
+        SPANS("{\"traceId\":\"t\",\"attributes\":[" TEXT(
+            "gen_ai.input.messages",
+            "[{\\\"role\\\":\\\"user\\\",\\\"parts\\\":[{\\\"type\\\":\\\"blob\\\","
+            "\\\"mime_type\\\":\\\"image/png\\\",\\\"content\\\":\\\"iVBORw0K\\\"},"
+            "{\\\"type\\\":\\\"text\\\",\\\"content\\\":\\\"Hi\\\"}]}]") "," TEXT("gen_ai.output.messages",
+                                                                                  "[" MESSAGE(
+                                                                                      "assistant",
+                                                                                      "Hello") "]") "]}"));
+    assert_ok(import_as(NULL, NULL, in("b.json")));
+    const keel_conversation *got = only();
+    assert_string_equal(got->turns[0].text, "Hi");
+    contains(got->meta, "image/png");
+    assert_null(strstr(got->meta, "iVBORw0K"));
+}
+
 /* ---- WildChat ---- */
 
 static void wildchat_rows_name_model_and_conversation(void **state) {
@@ -408,6 +541,10 @@ int main(void) {
         TEST(langfuse_scores_may_lie_in_other_files),
         TEST(otel_spans_of_a_conversation_are_joined),
         TEST(otel_structured_events_and_numbered_attributes),
+        TEST(otel_messages_may_be_events_or_records),
+        TEST(otel_records_of_a_span_are_one_call),
+        TEST(otel_numbered_attributes_may_have_calls_without_content),
+        TEST(otel_bytes_of_images_are_not_said),
         TEST(otel_agents_and_evaluations),
         TEST(wildchat_rows_name_model_and_conversation),
         TEST(llm_databases_are_read),
