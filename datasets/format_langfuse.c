@@ -7,10 +7,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/file.h"
 #include "core/hash.h"
 #include "datasets/build.h"
+#include "datasets/message.h"
 #include "datasets/session.h"
 
 enum { OTHER_OBSERVATIONS, WITHOUT_ANSWER, SCORES_UNUSED };
@@ -73,10 +75,11 @@ static keel_status add_score(keel_reader *reader, const cJSON *object, const cha
 static cJSON *to_message(keel__value *build, const char *role, const cJSON *value) {
     static const char *const keys[] = {"content", "text",     "output", "answer",
                                        "query",   "question", "input",  NULL};
-    const bool has_role = keel_json_get(value, "role") != NULL;
+    const char *named = keel__message_role_name(value);
+    const bool has_role = named != NULL, parts = cJSON_IsArray(keel_json_get(value, "content"));
     if (cJSON_IsString(value)) return keel__build_message(build, role, value->valuestring);
     if (!cJSON_IsObject(value)) return NULL;
-    if (has_role || keel_json_get(value, "tool_calls")) {
+    if (has_role || parts || keel_json_get(value, "tool_calls")) {
         cJSON *made = keel__value_copy(build, value, NULL);
         if (!has_role) keel__value_put_text(build, made, "role", role);
         return made;
@@ -99,9 +102,33 @@ static cJSON *to_messages(state *s, const char *role, const cJSON *value) {
     if (system) keel__value_put(&build, made, NULL, keel__build_message(&build, "system", system));
     for (; one; one = cJSON_IsArray(list) ? one->next : NULL) {
         const cJSON *message = keel_json_get(one, "message");
-        keel__value_put(&build, made, NULL, to_message(&build, role, message ? message : one));
+        cJSON *said = to_message(&build, role, message ? message : one);
+        if (message && !keel_json_get(said, "finish_reason"))
+            keel__value_put_same(&build, said, "finish_reason", keel_json_get(one, "finish_reason"));
+        keel__value_put(&build, made, NULL, said);
     }
     return made && made->child && !build.failed ? made : NULL;
+}
+
+/* Where the output holds what others said too, as the state of a graph does, its last message is the answer;
+ * what stands before is the history, or goes on from it. */
+static void split_state(keel__value *build, keel__call *call) {
+    const cJSON *last = keel__build_last(call->answers), *first = last ? call->answers->child : NULL;
+    bool others = false;
+    for (const cJSON *said = first; said; said = said->next)
+        others = others || !keel__message_is_answer(said);
+    if (!others || !keel__message_is_answer(last)) return;
+    const bool again =
+        cJSON_Compare(keel_json_get(first, "content"), keel_json_get(call->history->child, "content"), true);
+    cJSON *history = keel__value_array(build), *answers = keel__value_array(build);
+    for (const cJSON *said = again ? NULL : call->history->child; said; said = said->next)
+        keel__value_put(build, history, NULL, keel__value_same(build, said));
+    for (const cJSON *said = first; said != last; said = said->next)
+        keel__value_put(build, history, NULL, keel__value_same(build, said));
+    keel__value_put(build, answers, NULL, keel__value_copy(build, last, NULL));
+    if (build->failed) return;
+    call->history = history;
+    call->answers = answers;
 }
 
 /* Milliseconds; below 0: not known. */
@@ -133,6 +160,35 @@ static cJSON *make_meta(keel__value *build, const cJSON *object) {
     return meta;
 }
 
+/* Whether the item is the column of a score: a list of numbers or words under its name. */
+static bool is_score_column(const cJSON *item) {
+    static const char *const others[] = {"input", "output", "tags", "toolCallNames", "tool_call_names", NULL};
+    if (!cJSON_IsArray(item) || !item->child || keel__is_among(item->string, others)) return false;
+    for (const cJSON *value = item->child; value; value = value->next)
+        if (!cJSON_IsNumber(value) && !cJSON_IsString(value)) return false;
+    return true;
+}
+
+/* The interface exports a column for each name of a score, and does not say who gave it: what is called after
+ * users or humans is theirs. All are kept in meta. */
+static void use_columns(keel_reader *reader, keel__value *build, const cJSON *object, cJSON *answer,
+                        cJSON *meta) {
+    cJSON *columns = NULL;
+    for (const cJSON *item = object->child; item; item = item->next) {
+        if (!is_score_column(item)) continue;
+        cJSON *made = keel__value_object(build);
+        const bool people =
+            strncasecmp(item->string, "user", 4) == 0 || strncasecmp(item->string, "human", 5) == 0;
+        if (!columns) keel__value_put(build, meta, "score_columns", columns = keel__value_object(build));
+        keel__value_put_same(build, columns, item->string, item);
+        keel__value_put_same(build, made, "value", item->child->prev); /* the last */
+        const double verdict = people ? read_verdict(made) : 0;
+        const bool used = verdict != 0 && !keel_json_get(answer, "feedback");
+        if (used) keel__value_put(build, answer, "feedback", keel__value_number(build, verdict));
+        reader->counts[SCORES_UNUSED] += !used;
+    }
+}
+
 static keel_status name_answer(state *s, const cJSON *object, const keel__call *call, keel_err *err) {
     const char *names[] = {keel__string_at(object, "id"), text_at(object, "trace_id", "traceId"),
                            text_at(object, "session_id", "sessionId")};
@@ -154,6 +210,7 @@ static keel_status add_call(keel_reader *reader, const cJSON *object, const char
     call.answers = to_messages(s, "assistant", keel_json_get(object, "output"));
     reader->counts[WITHOUT_ANSWER] += !call.history || !call.answers;
     if (!call.history || !call.answers) return KEEL_OK;
+    split_state(&build, &call);
     cJSON *answer = call.answers->child;
     if (!model) model = keel__string_at(object, "model");
     if (!keel_json_get(answer, "model")) keel__value_put_text(&build, answer, "model", model);
@@ -165,7 +222,9 @@ static keel_status add_call(keel_reader *reader, const cJSON *object, const char
     if (!session) return keel_fail(err, KEEL_E_PARSE, where, "expected session_id, trace_id or id");
     call.session = session;
     call.group = hash_user(build.arena, text_at(object, "user_id", "userId"));
-    call.meta = make_meta(&build, object);
+    cJSON *meta = make_meta(&build, object);
+    use_columns(reader, &build, object, answer, meta);
+    call.meta = meta;
     if (build.failed) return keel_nomem(err, where);
     KEEL_TRY(keel__sessions_add(&s->sessions, &call, err));
     return name_answer(s, object, &call, err);

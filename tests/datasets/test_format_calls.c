@@ -130,6 +130,36 @@ static void langfuse_observations_of_a_session_are_joined(void **state) {
     "{\"id\":\"s\",\"trace_id\":\"" trace "\",\"name\":\"user\",\"value\":" value "}\n"
 
 /* As the export to a storage of files writes them: a folder of observations, a folder of scores. */
+static void langfuse_states_of_graphs_and_columns_of_scores(void **state) {
+    (void)state;
+    put("l.jsonl",
+        "{\"id\":\"t1\",\"timestamp\":\"2024-01-01T00:00:00Z\",\"latency\":1.5,\"traceId\":\"t1\","
+        "\"input\":{\"messages\":[{\"type\":\"human\",\"content\":\"Hi\",\"id\":\"1\"}]},"
+        "\"output\":{\"messages\":[{\"type\":\"human\",\"content\":\"Hi\"},{\"type\":\"ai\",\"content\":\"Hello\"}]},"
+        "\"tags\":[\"x\"],\"user-feedback\":[1],\"toxicity\":[0.2],\"empty\":null}\n"
+        "{\"id\":\"g\",\"type\":\"GENERATION\",\"traceId\":\"t2\",\"input\":[{\"type\":\"human\",\"content\":\"Hi\"},"
+        "{\"type\":\"ai\",\"content\":\"Ho\"},{\"type\":\"human\",\"content\":\"And?\"}],"
+        "\"output\":{\"choices\":[{\"finish_reason\":\"length\",\"message\":{\"role\":\"assistant\",\"content\":\"So\"}}]}}\n"
+        "{\"id\":\"h\",\"type\":\"GENERATION\",\"traceId\":\"t3\",\"input\":\"Go\","
+        "\"output\":[{\"role\":\"assistant\",\"tool_calls\":[{\"name\":\"f\",\"args\":{}}]},"
+        "{\"role\":\"tool\",\"content\":\"3\"},{\"role\":\"assistant\",\"content\":\"Three\"}]}\n");
+    assert_ok(import_as(NULL, NULL, in("l.jsonl")));
+    const keel_conversation *got = get("langfuse:t1");
+    assert_int_equal(got->n_turns, 2);
+    is_optional(find(&got->decisions[0], "Hello")->feedback, 1);
+    is_optional(find(&got->decisions[0], "Hello")->latency_ms, 1500);
+    contains(got->meta, "\"toxicity\":[0.2]");
+    assert_int_equal(counted("scores_unused"), 1);
+    got = get("langfuse:t2");
+    assert_int_equal(got->turns[1].role, KEEL_ROLE_ASSISTANT);
+    assert_int_equal(got->n_decisions, 2);
+    assert_true(got->truncated);
+    got = get("langfuse:t3");
+    assert_int_equal(got->n_turns, 4);
+    assert_string_equal(got->turns[1].text, "f({})");
+    assert_string_equal(got->turns[3].text, "Three");
+}
+
 static void langfuse_scores_may_lie_in_other_files(void **state) {
     (void)state;
     static const char *const folders[] = {"x", "x/observations_v2", "x/scores", "alone"};
@@ -538,6 +568,7 @@ int main(void) {
         TEST(fastchat_answers_of_two_models_are_candidates),
         TEST(langfuse_traces_with_their_scores),
         TEST(langfuse_observations_of_a_session_are_joined),
+        TEST(langfuse_states_of_graphs_and_columns_of_scores),
         TEST(langfuse_scores_may_lie_in_other_files),
         TEST(otel_spans_of_a_conversation_are_joined),
         TEST(otel_structured_events_and_numbered_attributes),
