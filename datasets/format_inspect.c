@@ -188,15 +188,23 @@ static cJSON *make_messages(work *w, const cJSON *sample, const char *model) {
 
 /* Scores as texts and numbers: what a score means is for the user to say, but for the only one. *out NULL:
  * there are none. */
-static keel_tri read_scores(work *w, const cJSON *scores, cJSON **out) {
-    const cJSON *only = NULL;
+static keel_tri read_scores(work *w, const cJSON *sample, cJSON **out) {
+    const cJSON *scores = keel_json_get(sample, "scores"), *alone = keel_json_get(sample, "score"),
+                *only = NULL;
+    size_t n = 0;
     *out = keel__value_object(&w->build);
-    for (const cJSON *score = cJSON_IsObject(scores) ? scores->child : NULL; score; score = score->next) {
+    for (const cJSON *score = cJSON_IsObject(scores) ? scores->child : NULL; score;
+         score = score->next, n++) {
         only = keel_json_get(score, "value");
         keel__value_put_same(&w->build, *out, score->string, only);
     }
+    if (!n && cJSON_IsObject(alone)) { /* of older logs, with one scorer */
+        only = keel_json_get(alone, "value");
+        keel__value_put_same(&w->build, *out, "score", only);
+        n = 1;
+    }
     if (*out && !(*out)->child) *out = NULL;
-    if (!only || !cJSON_IsObject(scores) || scores->child->next) return KEEL_UNKNOWN;
+    if (!only || n != 1) return KEEL_UNKNOWN;
     if (cJSON_IsTrue(only) || (cJSON_IsNumber(only) && only->valuedouble == 1) ||
         (cJSON_IsString(only) && strcmp(only->valuestring, "C") == 0))
         return KEEL_YES;
@@ -209,7 +217,7 @@ static const char *name_of(work *w, const char *task, const cJSON *sample, bool 
     const cJSON *id = keel_json_get(sample, "id"), *number = keel_json_get(sample, "epoch");
     keel_buf name = {0};
     keel_buf_format(&name, "%s/", task);
-    if (cJSON_IsString(id))
+    if (id && id->valuestring) /* a text, or a number with more digits than a double holds */
         keel_buf_text(&name, id->valuestring);
     else if (cJSON_IsNumber(id))
         keel_buf_format(&name, "%.0f", id->valuedouble);
@@ -263,7 +271,7 @@ static keel_status read_answer(work *w, const cJSON *sample, const char *task, c
     keel__value_put_same(&w->build, answer, "latency_ms", keel_json_get(last, "latency_ms"));
     if (ended.refused) keel__value_put_text(&w->build, answer, "outcome", "refusal");
     if (ended.refused) keel__value_put_text(&w->build, answer, "judge", "rule");
-    const keel_tri passed = read_scores(w, keel_json_get(sample, "scores"), &scores);
+    const keel_tri passed = read_scores(w, sample, &scores);
     if (passed != KEEL_UNKNOWN) keel__answers_judge(&answers, answer, passed == KEEL_YES);
     keel__value_put_text(&w->build, answers.built, "group", name_of(w, task, sample, false));
     keel__value_put_text(&w->build, answers.meta, "task", task);
@@ -298,7 +306,7 @@ static keel_status read_sample(keel_reader *reader, const cJSON *sample, keel_ar
     keel__value_put_same(&w.build, meta, "sample", keel_json_get(sample, "id"));
     for (size_t i = 0; kept[i]; i++)
         keel__value_put_same(&w.build, meta, kept[i], keel_json_get(sample, kept[i]));
-    const keel_tri passed = read_scores(&w, keel_json_get(sample, "scores"), &scores);
+    const keel_tri passed = read_scores(&w, sample, &scores);
     keel__value_put(&w.build, meta, "scores", scores);
     if (passed != KEEL_UNKNOWN)
         keel__value_put(&w.build, built, "completed", keel__value_bool(&w.build, passed == KEEL_YES));

@@ -37,6 +37,12 @@ static const char *text_of(const cJSON *item) {
     return cJSON_IsString(item) ? item->valuestring : NULL;
 }
 
+/* A prompt of a chat, for a model behind an API, is a list of one text, which is JSON. */
+static const char *prompt_of(const cJSON *item) {
+    const bool only = cJSON_IsArray(item) && item->child && !item->child->next;
+    return text_of(only ? item->child : item);
+}
+
 static double likelihood(const cJSON **at) {
     const cJSON *pair = *at ? (*at)->child : NULL, *value = cJSON_IsArray(pair) ? pair->child : pair;
     *at = *at ? (*at)->next : NULL;
@@ -90,10 +96,12 @@ static const char *name_row(keel__value *build, const char *task, const cJSON *r
     const cJSON *id = keel_json_get(row, "doc_id");
     keel_buf name = {0};
     keel_buf_format(&name, "%s/", task);
-    if (cJSON_IsNumber(id))
+    if (id && id->valuestring) /* a text, or a number with more digits than a double holds */
+        keel_buf_text(&name, id->valuestring);
+    else if (cJSON_IsNumber(id))
         keel_buf_format(&name, "%.0f", id->valuedouble);
     else
-        keel_buf_text(&name, cJSON_IsString(id) ? id->valuestring : "?");
+        keel_buf_text(&name, "?");
     char *copy = name.failed ? NULL : keel_arena_strndup(build->arena, name.data, name.length);
     build->failed = build->failed || !copy;
     keel_buf_free(&name);
@@ -107,7 +115,7 @@ static keel_status read_row(keel_reader *reader, const cJSON *row, keel_arena *a
     const cJSON *requests = keel_json_get(row, "arguments"), *responses = keel_json_get(row, "resps"),
                 *first = requests ? requests->child : NULL;
     const cJSON *const asked[] = {keel_json_get(row, "doc"), keel_json_get(row, "target")};
-    const char *prompt = text_of(argument(first, 0)), *model = reader->folder[0] ? reader->folder : NULL;
+    const char *prompt = prompt_of(argument(first, 0)), *model = reader->folder[0] ? reader->folder : NULL;
     keel__value build = {.arena = arena};
     keel__answers answers;
     if (!prompt || !cJSON_IsArray(responses))

@@ -90,6 +90,28 @@ keel_status keel_reader_open(keel_reader **out, const keel_format *format, keel_
     return status;
 }
 
+/* What people meet often, and how it is mended. */
+static const char *cure(const char *message) {
+    if (strstr(message, "NUL byte")) return "take it out: tr -d '\\000'; UTF-16 has many: iconv -f UTF-16";
+    if (strstr(message, "quote inside")) return "put the field into quotes, and double those in it";
+    if (strstr(message, "UTF-8")) return "convert the file to UTF-8, for example with iconv";
+    if (strstr(message, "got 'N'") || strstr(message, "got 'I'"))
+        return "NaN and Infinity are no JSON, though Python writes them: write null (json.dumps with allow_nan=False)";
+    if (strstr(message, "a JSON value, got ']'") || strstr(message, "a key in quotes, got '}'"))
+        return "a comma stands before the bracket that closes: take it away";
+    if (strstr(message, "got '\''"))
+        return "JSON has double quotes: this is how Python prints an object; write it with json.dumps";
+    if (strstr(message, "stands twice")) return "keep one of the two";
+    if (strstr(message, "cannot hold NUL")) return "take \\u0000 out of the text";
+    if (strstr(message, "surrogate")) return "half of a character was cut off here: replace it by \\ufffd";
+    return NULL;
+}
+
+static void advise(keel_status status, keel_err *err) {
+    if (status == KEEL_E_PARSE && err && !err->hint[0] && cure(err->message))
+        keel_hint(err, "%s", cure(err->message));
+}
+
 bool keel__is_bad_input(keel_status status) {
     return status == KEEL_E_PARSE || status == KEEL_E_INVALID || status == KEEL_E_CONFLICT ||
            status == KEEL_E_UNSUPPORTED;
@@ -110,10 +132,13 @@ keel_status keel_reader_next(keel_reader *reader, keel_arena *arena, keel_read *
     *out = (keel_read){0};
     if (!reader->opened) {
         reader->opened = true;
-        if (reader->kind->open) KEEL_TRY(reader->kind->open(reader, err));
+        const keel_status opened = reader->kind->open ? reader->kind->open(reader, err) : KEEL_OK;
+        advise(opened, err);
+        KEEL_TRY(opened);
     }
     keel_err bad = {0};
     keel_status status = reader->kind->next(reader, arena, out, &bad);
+    advise(status, &bad);
     if (reader->skip_bad && keel__is_bad_input(status)) status = give_bad(reader, arena, out, &bad);
     if (status != KEEL_OK && err) *err = bad;
     KEEL_TRY(status);
@@ -159,21 +184,6 @@ static keel_status begin_objects(keel__objects *objects, keel_source *source, ke
 
 static bool is_blank(const char *line, size_t length) {
     return strspn(line, " \t\r") == length;
-}
-
-/* What people meet often, and how it is mended. */
-static const char *cure(const char *message) {
-    if (strstr(message, "UTF-8")) return "convert the file to UTF-8, for example with iconv";
-    if (strstr(message, "got 'N'") || strstr(message, "got 'I'"))
-        return "NaN and Infinity are no JSON, though Python writes them: write null (json.dumps with allow_nan=False)";
-    if (strstr(message, "a JSON value, got ']'") || strstr(message, "a key in quotes, got '}'"))
-        return "a comma stands before the bracket that closes: take it away";
-    if (strstr(message, "got '\''"))
-        return "JSON has double quotes: this is how Python prints an object; write it with json.dumps";
-    if (strstr(message, "stands twice")) return "keep one of the two";
-    if (strstr(message, "cannot hold NUL")) return "take \\u0000 out of the text";
-    if (strstr(message, "surrogate")) return "half of a character was cut off here: replace it by \\ufffd";
-    return NULL;
 }
 
 static keel_status fail_object(keel_status status, const char *text, size_t length, const char *hint,
@@ -228,8 +238,9 @@ keel_status keel__objects_next(keel__objects *objects, keel_source *source, keel
                                const cJSON **object, const char **where, keel_err *err) {
     keel_status status = objects->begun ? KEEL_OK : begin_objects(objects, source, err);
     if (status == KEEL_OK && objects->whole)
-        return fail_object(next_whole(objects, source, arena, object, where, err), "", 0,
-                           "in JSON Lines every line is one whole object; here the first one goes on", err);
+        return fail_object(
+            next_whole(objects, source, arena, object, where, err), "", 0,
+            "in JSON Lines every line is one whole object; here the first one goes on: jq -c . FILE", err);
     if (status == KEEL_OK && !objects->array) return next_line(source, arena, object, where, err);
     if (status == KEEL_OK) status = next_item(objects, source, arena, object, where, err);
     return fail_object(status, "", 0, "", err);

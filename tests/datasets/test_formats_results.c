@@ -250,6 +250,37 @@ static void samples_of_lm_eval_are_conversations(void **state) {
     assert_true(ANSWER(1).taken);
 }
 
+/* A chat for a model behind an API: the prompt is a list of one text of JSON. */
+static void prompts_of_lm_eval_may_be_chats(void **state) {
+    (void)state;
+    put("samples_t_2024-05-29T12-00-00.jsonl",
+        "{\"doc_id\":9007199254740993,\"doc\":{},\"target\":\"4\",\"arguments\":{\"gen_args_0\":{\"arg_0\":"
+        "[\"[{\\\"role\\\": \\\"system\\\", \\\"content\\\": \\\"S\\\"}, {\\\"role\\\": \\\"user\\\", "
+        "\\\"content\\\": \\\"2+2?\\\"}]\"],\"arg_1\":{\"until\":[]}}},\"resps\":[[\"4\"]],\"filter\":\"none\","
+        "\"metrics\":[\"exact_match\"],\"exact_match\":1.0,\"doc_hash\":\"h\"}\n");
+    assert_ok(import_as(NULL, NULL, in("samples_t_2024-05-29T12-00-00.jsonl")));
+    const keel_conversation *c = of_group("h");
+    assert_int_equal(strncmp(c->external_id, "t/9007199254740993/", 19), 0);
+    assert_int_equal(c->turns[0].role, KEEL_ROLE_SYSTEM);
+    assert_string_equal(c->turns[1].text, "2+2?");
+    assert_int_equal(c->completed, KEEL_YES);
+}
+
+/* Older logs of Inspect have one score; calls that the service made itself are parts of the content. */
+static void older_and_newer_samples_of_inspect(void **state) {
+    (void)state;
+    put("log.json",
+        "{\"version\":1,\"status\":\"success\",\"eval\":{\"run_id\":\"r\",\"task\":\"t\",\"model\":\"m\"},\"samples\":["
+        "{\"id\":1,\"epoch\":1,\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":"
+        "[{\"type\":\"tool_use\",\"name\":\"search\",\"arguments\":\"{}\",\"result\":\"R\"},{\"type\":\"text\",\"text\":\"a\"}]}],"
+        "\"score\":{\"value\":\"C\"}}]}");
+    assert_ok(import_as(NULL, NULL, in("log.json")));
+    const keel_conversation *c = of_group("t/1");
+    assert_int_equal(c->completed, KEEL_YES);
+    assert_string_equal(ANSWER(0).text, "a\nsearch({})");
+    contains(c->meta, "\"scores\":{\"score\":\"C\"}");
+}
+
 static void bad_results_are_named(void **state) {
     (void)state;
     import_fails("promptfoo",
@@ -275,7 +306,8 @@ int main(void) {
         TEST(outputs_of_one_prompt_are_candidates),  TEST(a_line_may_be_a_result),
         TEST(a_sample_of_inspect_is_a_conversation), TEST(an_archive_of_inspect_is_the_same_log),
         TEST(a_bad_archive_is_named_with_its_entry), TEST(real_logs_of_inspect_have_their_samples),
-        TEST(samples_of_lm_eval_are_conversations),  TEST(bad_results_are_named),
+        TEST(samples_of_lm_eval_are_conversations),  TEST(prompts_of_lm_eval_may_be_chats),
+        TEST(older_and_newer_samples_of_inspect),    TEST(bad_results_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
