@@ -34,6 +34,15 @@ static keel_status check_range(keel__chat *in, const char *key, double value, do
     return KEEL_E_INVALID;
 }
 
+static keel_status fail_number(keel__chat *in, const char *key, const char *text, const char *end,
+                               double value) {
+    keel_fail(in->err, KEEL_E_PARSE, in->place, "%s: expected a number, got \"%s\"", key, text);
+    if (end == text) return KEEL_E_PARSE;
+    if (!isfinite(value)) return keel_hint(in->err, "leave it empty, or write null, where nobody knows it");
+    if (*end == ',') return keel_hint(in->err, "write the number without a comma");
+    return keel_hint(in->err, "write %.*s, a number without its unit", (int)(end - text), text);
+}
+
 /* A number, or a text that is nothing but one. */
 static keel_status read_number(keel__chat *in, const cJSON *object, const char *key, double low, double high,
                                keel_optional *out) {
@@ -43,14 +52,8 @@ static keel_status read_number(keel__chat *in, const cJSON *object, const char *
     if (cJSON_IsString(item)) {
         char *end;
         value = keel_decimal_read(item->valuestring, &end);
-        if (end == item->valuestring || *end || !isfinite(value)) {
-            const int digits = (int)(end - item->valuestring);
-            keel_fail(in->err, KEEL_E_PARSE, in->place, "%s: expected a number, got \"%s\"", key,
-                      item->valuestring);
-            return digits ? keel_hint(in->err, "write %.*s, a number without its unit", digits,
-                                      item->valuestring)
-                          : KEEL_E_PARSE;
-        }
+        if (end == item->valuestring || *end || !isfinite(value))
+            return fail_number(in, key, item->valuestring, end, value);
     } else {
         KEEL_TRY(keel_json_number(object, key, true, &value, in->place, in->err));
     }

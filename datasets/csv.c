@@ -18,7 +18,8 @@ static keel_status check_utf8(const keel__csv *csv, const char *text, size_t len
     if (valid == length) return KEEL_OK;
     for (size_t i = 0; i < valid; i++) line += text[i] == '\n';
     char what[96];
-    snprintf(what, sizeof what, "invalid UTF-8 at byte %zu of the file", valid);
+    snprintf(what, sizeof what, "%s at byte %zu of the file", text[valid] ? "invalid UTF-8" : "a NUL byte",
+             valid);
     return fail(csv, line, what, err);
 }
 
@@ -86,6 +87,12 @@ static keel_status read_row(keel__csv *csv, char **fields, size_t *count, keel_e
     return KEEL_OK;
 }
 
+size_t keel__csv_sep_line(const char *text, size_t length) {
+    if (length < 6 || memcmp(text, "sep=", 4) != 0 || !memchr(",;\t", text[4], 3)) return 0;
+    const size_t end = 5 + (text[5] == '\r');
+    return end < length && text[end] == '\n' ? end + 1 : 0;
+}
+
 char keel__csv_separator(const char *text, size_t length) {
     static const char separators[] = ",\t;";
     size_t counts[3] = {0}, best = 0;
@@ -100,19 +107,41 @@ char keel__csv_separator(const char *text, size_t length) {
     return separators[best];
 }
 
+static void trim(char **name) {
+    *name += strspn(*name, " ");
+    for (size_t n = strlen(*name); n && (*name)[n - 1] == ' '; n--) (*name)[n - 1] = '\0';
+}
+
 keel_status keel__csv_open(keel__csv *csv, const char *path, char *text, size_t length, keel_err *err) {
     *csv = (keel__csv){.path = path, .at = text, .line = 1};
     if (length == 0) return fail(csv, 1, "the file is empty: expected a header row", err);
     csv->end = text + length;
     KEEL_TRY(check_utf8(csv, text, length, err));
     if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) csv->at += 3;
+    const size_t named = keel__csv_sep_line(csv->at, (size_t)(csv->end - csv->at));
+    csv->at += named;
+    csv->line += named > 0;
     csv->separator = keel__csv_separator(csv->at, (size_t)(csv->end - csv->at));
-    return read_row(csv, csv->header, &csv->n_columns, err);
+    KEEL_TRY(read_row(csv, csv->header, &csv->n_columns, err));
+    for (size_t i = 0; i < csv->n_columns; i++) trim(&csv->header[i]);
+    return KEEL_OK;
+}
+
+/* Lines in which nothing stands, where a row has several fields. */
+static void skip_blank(keel__csv *csv) {
+    while (csv->n_columns > 1 && csv->at < csv->end) {
+        const char *at = csv->at;
+        if (*at == '\r' && at + 1 < csv->end) at++;
+        if (*at != '\n') return;
+        csv->at += at + 1 - csv->at;
+        csv->line++;
+    }
 }
 
 keel_status keel__csv_next(keel__csv *csv, size_t *line, keel_err *err) {
-    size_t count, began = csv->line;
     *line = 0;
+    skip_blank(csv);
+    size_t count, began = csv->line;
     if (csv->at == csv->end) return KEEL_OK;
     KEEL_TRY(read_row(csv, csv->fields, &count, err));
     if (count != csv->n_columns) {
@@ -132,8 +161,12 @@ int keel__csv_column(const keel__csv *csv, const char *name) {
 
 cJSON *keel__csv_object(const keel__csv *csv, keel__value *build) {
     cJSON *row = keel__value_object(build);
-    for (size_t i = 0; i < csv->n_columns; i++)
-        if (csv->header[i][0] && !keel_json_get(row, csv->header[i]))
-            keel__value_put_text(build, row, csv->header[i], keel__value_format(build, "%s", csv->fields[i]));
+    for (size_t i = 0; i < csv->n_columns; i++) {
+        const char *name = csv->header[i];
+        for (int k = 1; name && name[0] && keel_json_get(row, name); k++)
+            name = keel__value_format(build, "%s.%d", csv->header[i], k);
+        if (name && name[0])
+            keel__value_put_text(build, row, name, keel__value_format(build, "%s", csv->fields[i]));
+    }
     return row;
 }

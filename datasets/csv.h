@@ -22,17 +22,22 @@ typedef struct keel__csv {
     char *fields[KEEL__CSV_MAX_COLUMNS];
 } keel__csv;
 
-/* Reads the header row. text (UTF-8, NUL-terminated, not copied, altered in place) must outlive the reader.
+/* Reads the header row; spaces around names are no part of them. text (UTF-8, NUL-terminated, not copied,
+ * altered in place) must outlive the reader.
  */
 keel_status keel__csv_open(keel__csv *csv, const char *path, char *text, size_t length, keel_err *err);
-/* The next row into csv->fields, each NUL-terminated; *line is where it begins, 0 when there is none left. A
- * row with more or fewer fields than the header, a stray or an unclosed quote is KEEL_E_PARSE. */
+/* The next row that is not blank into csv->fields, each NUL-terminated; *line is where it begins, 0 when
+ * there is none left. A row with more or fewer fields than the header, a stray or an unclosed quote is
+ * KEEL_E_PARSE. */
 keel_status keel__csv_next(keel__csv *csv, size_t *line, keel_err *err);
 /* Column of that name in the header, or -1. */
 int keel__csv_column(const keel__csv *csv, const char *name);
-/* The row as an object, fields copied: by the names of the columns, of equal ones the first; columns without
- * a name are left out. */
+/* The row as an object, fields copied: by the names of the columns, of equal ones the second as NAME.1 and so
+ * on; columns without a name are left out. */
 cJSON *keel__csv_object(const keel__csv *csv, keel__value *build);
+/* The length of a first line that only names the separator, as some programs write for Excel: sep=; 0: there
+ * is none. */
+size_t keel__csv_sep_line(const char *text, size_t length);
 /* What separates the fields of a header row: comma, tab or semicolon, whichever occurs most, a comma if none
  * does. */
 char keel__csv_separator(const char *text, size_t length);

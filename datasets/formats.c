@@ -16,7 +16,7 @@
 /* clang-format off */
 #define ROWS_COUNTS \
     {{"without_prompt", "rows that have no prompt: left out"}, {"without_answer", "rows that have no answer: kept, nothing in them can be learned"}, \
-     {"unclear", "rows whose risk or outcome is no word that Keel knows: the word is kept in meta, and the risk or outcome is unknown"}}
+     {"unclear", "rows whose risk, outcome or feedback is no word that Keel knows: the word is kept in meta, and what it says is unknown"}}
 #define TREE_COUNTS \
     {{"other_branches", "messages on other branches, which are no candidates"}, {"empty", "conversations in which nothing was said"}}
 #define FORMATS(X) \
@@ -219,6 +219,7 @@ static void add_keys(scan *s, keel_sniff *out) {
 }
 
 static void add_columns(scan *s, keel_sniff *out) {
+    s->at += keel__csv_sep_line(s->at, (size_t)(s->end - s->at));
     const char separator = keel__csv_separator(s->at, (size_t)(s->end - s->at));
     while (s->at < s->end && *s->at != '\n' && *s->at != '\r') {
         const bool quoted = *s->at == '"';
@@ -227,7 +228,10 @@ static void add_columns(scan *s, keel_sniff *out) {
         if (quoted && !close) return;
         if (close) s->at = close;
         while (s->at < s->end && *s->at != separator && !memchr("\r\n", *s->at, 2)) s->at++;
-        add_name(out, name, (size_t)((close ? close : s->at) - name));
+        const char *after = close ? close : s->at;
+        while (name < after && *name == ' ') name++;
+        while (after > name && after[-1] == ' ') after--;
+        add_name(out, name, (size_t)(after - name));
         if (s->at < s->end && *s->at == separator) s->at++;
     }
 }

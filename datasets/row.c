@@ -2,6 +2,7 @@
 
 #include "datasets/import.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,14 +23,14 @@ static const char *const defaults[KEEL__N_FIELDS][9] = {
     [KEEL__FIELD_JUDGE] = {"judge"},
     [KEEL__FIELD_MODEL] = {"model", "model_name"},
     [KEEL__FIELD_LATENCY] = {"latency_ms"},
-    [KEEL__FIELD_FEEDBACK] = {"feedback", "rating", "thumb", "label"},
+    [KEEL__FIELD_FEEDBACK] = {"feedback", "rating", "thumb", "label", "kto_tag"},
     [KEEL__FIELD_GROUP] = {"group"},
     [KEEL__FIELD_SPLIT] = {"split"},
 };
 
 /* Words for the values of a field. */
 static const char *const words[][10] = {
-    {"benign", "benign", "safe", "harmless", "borderline", NULL},
+    {"benign", "benign", "safe", "harmless", "unharmful", "borderline", NULL},
     {"dangerous", "dangerous", "unsafe", "harmful", "dual_use", NULL},
     {"compliance", "compliance", "full_compliance", "1_full_compliance", "complied", NULL},
     {"partial_refusal", "partial_refusal", "3_partial_refusal", "partial_compliance", "deflection", NULL},
@@ -40,10 +41,32 @@ static const char *const words[][10] = {
 };
 enum { RISKS = 0, OUTCOMES = 2, FEEDBACKS = 5, ENDS = 7 };
 
+enum { LONGEST_WORD = 31 };
+
+/* Words are known in letters of any case, with spaces or hyphens in place of underscores. "" for what is no
+ * word. */
+static void normalise(const char *value, char out[LONGEST_WORD + 1]) {
+    value += strspn(value, " \t");
+    size_t length = strlen(value);
+    while (length && strchr(" \t", value[length - 1])) length--;
+    if (length > LONGEST_WORD) length = 0;
+    for (size_t i = 0; i < length; i++)
+        out[i] = strchr(" -", value[i]) ? '_' : (char)tolower((unsigned char)value[i]);
+    out[length] = '\0';
+}
+
 static const char *word_for(const char *value, int first, int end) {
+    char word[LONGEST_WORD + 1];
+    normalise(value, word);
     for (int i = first; i < end; i++)
-        if (keel__is_among(value, words[i] + 1)) return words[i][0];
+        if (keel__is_among(word, words[i] + 1)) return words[i][0];
     return NULL;
+}
+
+static bool is_borderline(const cJSON *item) {
+    char word[LONGEST_WORD + 1] = "";
+    if (cJSON_IsString(item)) normalise(item->valuestring, word);
+    return strcmp(word, "borderline") == 0;
 }
 
 static bool is_empty(const cJSON *item) {
@@ -328,10 +351,11 @@ static keel_status build(reading *in, bool *gathered, bool *prompt, int64_t *cou
     copy_field(in, KEEL__FIELD_SPLIT, to, "split");
     copy_field(in, KEEL__FIELD_GROUP, to, "group");
     KEEL_TRY(read_word(in, KEEL__FIELD_RISK, RISKS, OUTCOMES, "risk", to, &found));
-    in->borderline = found && cJSON_IsString(found) && strcmp(found->valuestring, "borderline") == 0;
+    in->borderline = is_borderline(found);
     KEEL_TRY(read_answer(in, &model, &answered));
     counts[KEEL__ROWS_WITHOUT_ANSWER] += !answered;
-    counts[KEEL__ROWS_UNCLEAR] += is_unclear(in, "risk", to) || is_unclear(in, "outcome", in->answer);
+    counts[KEEL__ROWS_UNCLEAR] += is_unclear(in, "risk", to) || is_unclear(in, "outcome", in->answer) ||
+                                  is_unclear(in, "feedback", in->answer);
     const cJSON *said = find(in->rows, in->row, KEEL__FIELD_RESPONSE);
     *gathered = model && answered && cJSON_IsString(said);
     if (answered) KEEL_TRY(add_answer(in, *gathered));
@@ -380,6 +404,12 @@ keel_status keel__row_name(keel__row_state *rows, const char *columns, keel_err 
         rows->names[field] = equals + 1;
     }
     return KEEL_OK;
+}
+
+const char *keel__row_field(const keel__row_state *rows, const char *column) {
+    for (int i = 0; i < KEEL__N_FIELDS; i++)
+        if (rows->names[i] && strcmp(rows->names[i], column) == 0) return fields[i];
+    return NULL;
 }
 
 keel_status keel_import_check_columns(const char *columns, keel_err *err) {

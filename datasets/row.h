@@ -50,6 +50,8 @@ keel_status keel__row_read(keel__row_state *rows, const cJSON *row, keel_arena *
 /* Sets names from "prompt=COLUMN,response=COLUMN,..."; NULL: nothing to do. KEEL_E_USAGE for a field that is
  * none. */
 keel_status keel__row_name(keel__row_state *rows, const char *columns, keel_err *err);
+/* The field that the user said this column has; NULL: none. */
+const char *keel__row_field(const keel__row_state *rows, const char *column);
 void keel__row_free(keel__row_state *rows);
 
 #endif

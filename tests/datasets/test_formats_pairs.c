@@ -336,6 +336,24 @@ static void lines_of_one_id_are_a_conversation(void **state) {
                  "wizard");
 }
 
+/* A log in the order of time: conversations come by turns. Where a column names the conversation, `id` is the
+ * message's; lines without a name are one conversation as long as they follow each other. */
+static void lines_of_conversations_may_be_mixed(void **state) {
+    (void)state;
+    assert_ok(
+        import_as(NULL, NULL,
+                  put("t.csv", "id,session_id,role,content\n7,s1,user,a\n8,s2,user,b\n9,s1,assistant,c\n"
+                               "10,,user,d\n11,,assistant,e\n12,s2,assistant,f\n13,,user,g\n")));
+    assert_int_equal(report.conversations, 4);
+    const keel_conversation *c = get("s1");
+    assert_int_equal(c->n_turns, 2);
+    assert_string_equal(c->turns[1].text, "c");
+    contains(c->meta, "\"id\":\"9\"");
+    assert_string_equal(get("s2")->turns[1].text, "f");
+    expect_sql("SELECT count(*) = 2 FROM turns WHERE text IN ('d', 'e') AND conversation_id ="
+               " (SELECT conversation_id FROM turns WHERE text = 'd')");
+}
+
 static void prompts_may_stand_in_a_file_beside(void **state) {
     (void)state;
     static const char answers[] = "prompt_id,model,response_text,modal_compliance\np1,m,No,direct_refusal\n"
@@ -380,6 +398,11 @@ static void columns_may_be_named(void **state) {
         assert_int_equal(c->risk, KEEL_RISK_BENIGN);
         assert_true((c->meta && strstr(c->meta, "\"borderline\":true")) == (id == 3));
     }
+    assert_ok(import_columns(
+        "id=case,risk=tier",
+        put("m.csv", "case,role,content,tier\nc9,user,Hm?,unknown\nc9,bot,So,\nc8,user,Oh,\n")));
+    assert_int_equal(report.conversations, 2);
+    assert_string_equal(get("c9")->turns[1].text, "So");
     assert_int_equal(import_columns("prompt=Asked", in("t.csv")), KEEL_E_PARSE);
     contains(err.message, "Asked");
     assert_int_equal(import_columns("prompt=Ask,response=Reply,risk=Who", in("t.csv")), KEEL_E_INVALID);
@@ -406,6 +429,7 @@ int main(void) {
         TEST(unpaired_preferences_are_feedback),
         TEST(tables_come_from_spreadsheets),
         TEST(lines_of_one_id_are_a_conversation),
+        TEST(lines_of_conversations_may_be_mixed),
         TEST(prompts_may_stand_in_a_file_beside),
         TEST(columns_may_be_named),
         TEST(words_that_nobody_knows_are_counted),

@@ -161,6 +161,17 @@ static const struct {
     {"{\n  \"messages\": [\n    " Q ",\n    " SAID "\n  ]\n}\n", TURNS, "1:q|2:a"},
     {"\xEF\xBB\xBFprompt,response\r\nq,a\r\n", TURNS, "1:q|2:a"},
     {"[" LOG(Q "," SAID) "]", TURNS, "1:q|2:a"},
+    /* tables as spreadsheets and scripts write them */
+    {"sep=;\r\nprompt;response\r\nq;a\r\n", TURNS, "1:q|2:a"},
+    {" prompt , response\nq,a\n", TURNS, "1:q|2:a"},
+    {"prompt,response\n\nq,a\n\r\n\n", TURNS, "1:q|2:a"},
+    {"prompt,response,response\nq,a,b\n", META, "{\"response.1\":\"b\"}"},
+    {"prompt,response,risk\nq,a,Dangerous\n", "SELECT risk FROM conversations", "2"},
+    {"prompt,response,risk\nq,a,Unharmful\n", "SELECT risk FROM conversations", "1"},
+    {"prompt,response,outcome\nq,a,Partial Refusal\n", "SELECT outcome FROM candidates", "2"},
+    {"prompt,response,feedback\nq,a,Thumbs Up\n", "SELECT feedback FROM candidates", "1.0"},
+    {"{\"instruction\":\"q\",\"output\":\"a\",\"kto_tag\":false}\n", "SELECT feedback FROM candidates",
+     "-1.0"},
 };
 
 static void ask(const char *sql, char found[1024]) {
@@ -223,6 +234,14 @@ static const struct {
     {"\xEF\xBB\xBF"
      "Anfrage;Antwort\r\nHallo;Ja\r\n",
      0, "which has Anfrage, Antwort", "--columns prompt=NAME"},
+    {"prompt,response\nsay \"q\",a\n", 0, "a quote inside", "double those in it"},
+    {"prompt,response\nq\0x,a\n", 22, "a NUL byte at byte 17", "tr -d"},
+    {"prompt,response\ncaf\xE9,a\n", 0, "invalid UTF-8 at byte 19", "iconv"},
+    {"prompt,response,latency_ms\nq,a,\"1,234\"\n", 0, "got \"1,234\"", "without a comma"},
+    {"prompt,response,latency_ms\nq,a,NaN\n", 0, "got \"NaN\"", "write null"},
+    {"{\"status\":\"success\",\"eval\":{\"task\":\"t\"},\"samples\":[{\"id\":NaN}]}", 0, "got 'N'",
+     "allow_nan=False"},
+    {"{\n \"messages\": [" Q "]\n}\n{\n \"messages\": [" Q "]\n}\n", 0, "nothing more", "jq -c"},
     {"{\"dialogue\":[]}\n", 0, "which has dialogue", "smallest line"},
     {"{\"mesages\":[]}\n", 0, "which has mesages", "nearest format is chat"},
 };
