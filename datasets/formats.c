@@ -355,6 +355,12 @@ static const char *known_cure(const keel_sniff *sniff) {
         return "this is half of a batch, whose requests and responses stand in two files; join them: cat "
                "input.jsonl output.jsonl | jq -sc 'group_by(.custom_id)[] | add | {request: .body, response: "
                ".response.body}'";
+    if (keel_formats_has(sniff, "request_body") && keel_formats_has(sniff, "response_body"))
+        return "name the pair as Keel does: jq -c '. + {request: .request_body, response: .response_body} | "
+               "del(.request_body, .response_body)' FILE | keel import --store FILE -";
+    if (keel_formats_has(sniff, "context") && keel_formats_has(sniff, "attributes"))
+        return "these are spans as OpenTelemetry's console exporter prints them: export OTLP as JSON, for "
+               "example with the file exporter of the collector";
     if (sniff->shape == KEEL_SHAPE_TABLE && sniff->n_names > 1)
         return "say which columns hold what: --columns prompt=NAME,response=NAME, as risk, outcome, model and "
                "others (`keel import --help`)";
