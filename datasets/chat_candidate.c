@@ -76,15 +76,22 @@ static keel_status read_propensity(keel__chat *in, const cJSON *object, keel_opt
         *out = (keel_optional){true, 1};
         return KEEL_OK;
     }
-    KEEL_TRY(read_number(in, object, "propensity", 0, 1, out));
+    const keel_status status = read_number(in, object, "propensity", 0, 1, out);
+    if (status == KEEL_E_INVALID && cJSON_IsNumber(item) && item->valuedouble < 0)
+        return keel_hint(in->err, "a logarithm? write the probability itself: exp of it");
+    KEEL_TRY(status);
     if (!out->present || out->value > 0) return KEEL_OK;
     return keel_fail(in->err, KEEL_E_INVALID, in->place,
                      "propensity: what was taken cannot have had probability 0");
 }
 
-/* A number in [-1, 1], or "up" or "down". */
+/* A number in [-1, 1], "up" or "down", true or false. */
 static keel_status read_feedback(keel__chat *in, const cJSON *object, keel_optional *out) {
     const cJSON *item = keel_json_get(object, "feedback");
+    if (cJSON_IsBool(item)) {
+        *out = (keel_optional){true, cJSON_IsTrue(item) ? 1 : -1};
+        return KEEL_OK;
+    }
     if (!cJSON_IsString(item)) return read_number(in, object, "feedback", -1, 1, out);
     bool up = strcasecmp(item->valuestring, "up") == 0;
     if (!up && strcasecmp(item->valuestring, "down") != 0) {

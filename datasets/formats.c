@@ -325,6 +325,8 @@ static const struct {
 } containers[] = {
     {"\xFF\xFE", 2, "UTF-16", "as some programs of Windows write: iconv -f UTF-16 -t UTF-8"},
     {"\xFE\xFF", 2, "UTF-16", "as some programs of Windows write: iconv -f UTF-16 -t UTF-8"},
+    {"{'", 2, "an object as Python prints it, not JSON", "write it with json.dumps"},
+    {"[{'", 3, "a list as Python prints it, not JSON", "write it with json.dumps"},
     {"version https://git-lfs", 23, "a pointer of Git LFS, not the data", "git lfs pull"},
     {"PK\x03\x04", 4, "a zip archive", "unpack it first"},
     {"PAR1", 4, "a Parquet file",
@@ -348,6 +350,15 @@ bool keel__container_hint(const char *text, size_t length, keel_err *err) {
     return false;
 }
 
+/* Whether the first line has something before an object: a time, data: of a stream of events. */
+static bool is_prefixed(const keel_sniff *sniff) {
+    const char *line_end = memchr(sniff->text, '\n', sniff->length);
+    const keel_sniff line = {.text = sniff->text,
+                             .length = line_end ? (size_t)(line_end - sniff->text) : sniff->length};
+    return sniff->shape == KEEL_SHAPE_TABLE && line.length && keel_formats_contains(&line, "{\"") &&
+           memchr("}\r", line.text[line.length - 1], 2);
+}
+
 /* What the nearest format does not mend. */
 static const char *known_cure(const keel_sniff *sniff) {
     if (keel_formats_has(sniff, "custom_id") &&
@@ -361,6 +372,8 @@ static const char *known_cure(const keel_sniff *sniff) {
     if (keel_formats_has(sniff, "context") && keel_formats_has(sniff, "attributes"))
         return "these are spans as OpenTelemetry's console exporter prints them: export OTLP as JSON, for "
                "example with the file exporter of the collector";
+    if (is_prefixed(sniff))
+        return "take away what stands before the object in each line: sed 's/^[^{]*//' FILE | keel import --store FILE -";
     if (sniff->shape == KEEL_SHAPE_TABLE && sniff->n_names > 1)
         return "say which columns hold what: --columns prompt=NAME,response=NAME, as risk, outcome, model and "
                "others (`keel import --help`)";

@@ -182,6 +182,7 @@ static keel_status add_part(said *s, const cJSON *part, const char *place, int d
         add_line(&s->text, part->valuestring);
         return KEEL_OK;
     }
+    if (cJSON_IsNull(part)) return s->whole = false, KEEL_OK;
     if (!cJSON_IsObject(part))
         return keel_fail(err, KEEL_E_PARSE, place, "content: expected its parts to be texts or objects");
     if ((type && keel__is_among(type, silent)) || cJSON_IsTrue(keel_json_get(part, "thought")))
@@ -200,12 +201,28 @@ static keel_status add_part(said *s, const cJSON *part, const char *place, int d
     return KEEL_OK;
 }
 
+/* Whether it is an object of the user's own, as tools give and structured answers are: said as JSON. */
+static bool is_data(const cJSON *content) {
+    static const char *const keys[] = {"parts",        "text",       "type",         "refusal", "toolUse",
+                                       "functionCall", "toolResult", "content_type", "thought", NULL};
+    for (size_t i = 0; keys[i]; i++)
+        if (keel_json_get(content, keys[i])) return false;
+    return cJSON_IsObject(content) && content->child;
+}
+
+static keel_status add_data(said *s, const cJSON *content, keel_err *err) {
+    if (s->text.length) keel_buf_text(&s->text, "\n");
+    s->any = true;
+    return keel_json_print(content, false, &s->text, err);
+}
+
 static keel_status add_content(said *s, const cJSON *content, const char *place, int depth, keel_err *err) {
     enum { DEEPEST = 8 };
     if (!content || cJSON_IsNull(content)) return KEEL_OK;
     if (depth > DEEPEST) return keel_fail(err, KEEL_E_PARSE, place, "content: its parts are nested too deep");
     if (cJSON_IsString(content)) return add_part(s, content, place, depth, err);
     const cJSON *parts = cJSON_IsObject(content) ? keel_json_get(content, "parts") : content;
+    if (is_data(content)) return add_data(s, content, err);
     if (cJSON_IsObject(content) && !parts) return add_part(s, content, place, depth, err);
     if (!cJSON_IsArray(parts))
         return keel_fail(err, KEEL_E_PARSE, place, "content: expected a text or a list of parts");

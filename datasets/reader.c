@@ -97,6 +97,11 @@ static const char *cure(const char *message) {
     if (strstr(message, "UTF-8")) return "convert the file to UTF-8, for example with iconv";
     if (strstr(message, "got 'N'") || strstr(message, "got 'I'"))
         return "NaN and Infinity are no JSON, though Python writes them: write null (json.dumps with allow_nan=False)";
+    if (strstr(message, "a JSON value, got 'T'") || strstr(message, "a JSON value, got 'F'"))
+        return "JSON has true, false and null: this is how Python prints an object; write it with json.dumps";
+    if (strstr(message, "after the value, got ','"))
+        return "JSON Lines have no comma between lines: take it away";
+    if (strstr(message, "deep")) return "take the deep value out, for example with jq 'del(.KEY)'";
     if (strstr(message, "a JSON value, got ']'") || strstr(message, "a key in quotes, got '}'"))
         return "a comma stands before the bracket that closes: take it away";
     if (strstr(message, "got '\''"))

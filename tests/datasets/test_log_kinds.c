@@ -96,6 +96,8 @@ static const struct {
     {LOG(Q
          ",{\"type\":\"function_call\",\"name\":\"w\",\"arguments\":\"{}\"},{\"type\":\"function_call_output\",\"output\":\"3\"}," SAID),
      TURNS, "1:q|2:w({})|3:3|2:a"},
+    {LOG("{\"role\":\"tool\",\"content\":{\"temp\":3}},{\"role\":\"assistant\",\"content\":{\"content_type\":\"text\",\"parts\":[\"a\",null]}}"),
+     TURNS, "3:{\"temp\":3}|2:a"},
     /* other words for the end of an answer */
     {WITH(Q "," SAID, "\"stopReason\":\"guardrail_intervened\""), ANSWER, "a/3"},
     {LOG(Q "," A("\"content\":\"\",\"finishReason\":\"PROHIBITED_CONTENT\"")), ANSWER, "/3"},
@@ -146,6 +148,7 @@ static const struct {
     {WITH(Q "," SAID, "\"risk\":\"Dangerous\""), "SELECT risk FROM conversations", "2"},
     {LOG(Q "," A("\"content\":\"a\",\"outcome\":\"Refusal\"")), ANSWER, "a/3"},
     {LOG(Q "," A("\"content\":\"a\",\"feedback\":\"UP\"")), CANDIDATES, "/1.0"},
+    {LOG(Q "," A("\"content\":\"a\",\"feedback\":true")), CANDIDATES, "/1.0"},
     {LOG(Q "," A("\"content\":\"a\",\"latency_ms\":\"640\"")), "SELECT latency_ms FROM candidates", "640.0"},
     {LOG(Q "," A("\"content\":\"a\",\"propensity\":1.0000001")), "SELECT propensity FROM candidates", "1.0"},
     /* formats */
@@ -234,6 +237,11 @@ static const struct {
     {"\xEF\xBB\xBF"
      "Anfrage;Antwort\r\nHallo;Ja\r\n",
      0, "which has Anfrage, Antwort", "--columns prompt=NAME"},
+    {LOG(Q "," A("\"content\":\"a\",\"propensity\":-0.2")), 0, "got -0.2", "a logarithm"},
+    {"{'messages': []}\n", 0, "no log format", "json.dumps"},
+    {WITH(Q, "\"ok\":True"), 0, "got 'T'", "json.dumps"},
+    {"{\"messages\":[" Q "]},\n{\"messages\":[" Q "]},\n", 0, "got ','", "no comma between lines"},
+    {"data: {\"messages\":[" Q "]}\n", 0, "lines of text", "sed 's/^[^{]*//'"},
     {"prompt,response\nsay \"q\",a\n", 0, "a quote inside", "double those in it"},
     {"prompt,response\nq\0x,a\n", 22, "a NUL byte at byte 17", "tr -d"},
     {"prompt,response\ncaf\xE9,a\n", 0, "invalid UTF-8 at byte 19", "iconv"},
