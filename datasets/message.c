@@ -77,6 +77,7 @@ void keel__message_ended_in(const cJSON *object, keel__message *out) {
 typedef struct said {
     keel_buf text, calls, results;
     bool any, refused, whole; /* any: something was said, be it "" */
+    bool resulted;            /* a tool gave something, be it "" */
 } said;
 
 static void free_said(said *s) {
@@ -136,6 +137,7 @@ static keel_status add_result(said *s, const cJSON *content, const char *place, 
     said inner = {.whole = true};
     keel_status status = add_content(&inner, content, place, depth + 1, err);
     add_line(&s->results, inner.text.data ? inner.text.data : "");
+    s->resulted = true;
     s->whole = s->whole && inner.whole;
     s->results.failed = s->results.failed || inner.text.failed;
     free_said(&inner);
@@ -228,8 +230,8 @@ static keel_status add_content(said *s, const cJSON *content, const char *place,
         return keel_fail(err, KEEL_E_PARSE, place, "content: expected a text or a list of parts");
     for (const cJSON *part = parts->child; part; part = part->next)
         KEEL_TRY(add_part(s, part, place, depth, err));
-    s->any = s->any ||
-             !s->results.length; /* parts without text are still a message; results alone are the tool's */
+    s->any =
+        s->any || !s->resulted; /* parts without text are still a message; results alone are the tool's */
     return KEEL_OK;
 }
 
@@ -313,8 +315,8 @@ keel_status keel__message_content(const cJSON *message, const char *place, keel_
     keel_status status = gather(&s, message, place, err);
     out->refused = s.refused, out->whole = s.whole;
     keel__message_ended_in(message, out);
-    if (status == KEEL_OK && (!copy(arena, &s.text, s.any, &out->text) ||
-                              !copy(arena, &s.results, s.results.length > 0, &out->results)))
+    if (status == KEEL_OK &&
+        (!copy(arena, &s.text, s.any, &out->text) || !copy(arena, &s.results, s.resulted, &out->results)))
         status = keel_nomem(err, place);
     free_said(&s);
     return status;
@@ -382,7 +384,8 @@ keel_status keel_message_said(const cJSON *message, const char *where, keel_aren
 
 bool keel__message_parts_say(const cJSON *parts, const char *text) {
     said s = {.whole = true};
-    bool same = cJSON_IsArray(parts) && add_content(&s, parts, "", 0, NULL) == KEEL_OK && !s.whole;
+    bool same = cJSON_IsArray(parts) && add_content(&s, parts, "", 0, NULL) == KEEL_OK && !s.whole &&
+                !s.resulted; /* results are a turn of their own */
     join_calls(&s);
     same = same && !s.text.failed && strcmp(s.text.data ? s.text.data : "", text) == 0;
     free_said(&s);

@@ -98,6 +98,27 @@ static void every_feature_of_the_chat_format_goes_round(void **state) {
     goes_round();
 }
 
+/* Results of tools that are images, or stand beside images: a turn of the tool, once. */
+static void results_beside_images_go_round(void **state) {
+    (void)state;
+#define RESULT(content) "{\"type\":\"tool_result\",\"tool_use_id\":\"1\"" content "}"
+#define IMAGE           "{\"type\":\"image\",\"source\":{\"data\":\"AA\"}}"
+#define SHOT(parts)     USER "," ANSWER("") ",{\"role\":\"user\",\"content\":[" parts "]}," ANSWER("")
+    put("log.jsonl", LINE("alone", "", SHOT(RESULT(",\"content\":[" IMAGE "]")))
+                         LINE("beside", "", SHOT(RESULT(",\"content\":\"r\"") "," IMAGE))
+                             LINE("said", "",
+                                  SHOT(RESULT(",\"content\":[{\"type\":\"text\",\"text\":\"r\"}," IMAGE
+                                              "]") ",{\"type\":\"text\",\"text\":\"go\"}"))
+                                 LINE("none", "", SHOT(RESULT(""))));
+    assert_ok(import_as("chat", NULL, in("log.jsonl")));
+    assert_int_equal(get("alone")->n_turns, 4);
+    assert_int_equal(get("alone")->turns[2].role, KEEL_ROLE_TOOL);
+    assert_string_equal(get("beside")->turns[2].text, "r");
+    assert_string_equal(get("said")->turns[3].text, "go");
+    assert_int_equal(get("none")->turns[2].role, KEEL_ROLE_TOOL);
+    goes_round();
+}
+
 static void labels_of_judges_do_not_come_back_as_human_ones(void **state) {
     (void)state;
     assert_ok(import_as("chat", NULL, put("log.jsonl", LINE("a", "", USER "," ANSWER("")))));
@@ -225,6 +246,7 @@ static void every_public_log_goes_round(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(every_feature_of_the_chat_format_goes_round),
+        TEST(results_beside_images_go_round),
         TEST(labels_of_judges_do_not_come_back_as_human_ones),
         TEST(what_was_said_elsewhere_is_written_where_it_stood),
         TEST(any_decisions_go_round),
