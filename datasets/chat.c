@@ -261,7 +261,9 @@ static keel_status add_answer(keel__chat *in, keel_decision *decision, const cJS
         said.refused = true;
     one.text = said.text;
     keel__chat_judge_by_service(in, &said, &one);
-    if (!one.text) return keel_fail(in->err, KEEL_E_PARSE, in->place, "expected an answer, got nothing");
+    if (!one.text)
+        return keel_fail(in->err, KEEL_E_PARSE, in->place,
+                         "expected an answer: a text, a message, or a reply with choices");
     if (one.taken) in->out->truncated = in->out->truncated || said.cut_off;
     keel__chat_count(in, KEEL__CHAT_CUT_OFF, said.cut_off);
     decision->candidates[decision->n_candidates++] = one;
@@ -310,8 +312,15 @@ static const cJSON *find_messages(const cJSON *object) {
 static keel_status read_messages(keel__chat *in, const cJSON *object) {
     const cJSON *list = find_messages(object);
     if (!cJSON_IsArray(list)) {
-        keel_fail(in->err, KEEL_E_PARSE, in->where, "key \"messages\": expected an array, got %s",
-                  list ? "something else" : "nothing");
+        keel_fail(in->err, KEEL_E_PARSE, in->where, "key \"%s\": expected an array, got %s",
+                  list ? list->string : "messages",
+                  !list                  ? "nothing"
+                  : cJSON_IsString(list) ? "a string"
+                                         : "something else");
+        if (cJSON_IsString(list))
+            return keel_hint(in->err,
+                             "if the text is JSON: jq -c '.%s |= fromjson' FILE | keel import --store FILE -",
+                             list->string);
         return keel_hint(in->err, "a conversation is {\"messages\": [{\"role\": \"user\", \"content\": "
                                   "\"...\"}, {\"role\": \"assistant\", ...}, ...]}");
     }

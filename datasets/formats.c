@@ -341,6 +341,10 @@ static const struct {
 };
 
 bool keel__container_hint(const char *text, size_t length, keel_err *err) {
+    if (length >= 4 && text[0] && !text[1] && text[2] && !text[3]) {
+        keel_hint(err, "this is UTF-16 without a mark: iconv -f UTF-16LE -t UTF-8");
+        return true;
+    }
     for (size_t i = 0; i < sizeof containers / sizeof *containers; i++) {
         if (length < containers[i].length || memcmp(text, containers[i].begins, containers[i].length) != 0)
             continue;
@@ -366,6 +370,11 @@ static const char *known_cure(const keel_sniff *sniff) {
         return "this is half of a batch, whose requests and responses stand in two files; join them: cat "
                "input.jsonl output.jsonl | jq -sc 'group_by(.custom_id)[] | add | {request: .body, response: "
                ".response.body}'";
+    if (keel_formats_has(sniff, "custom_id") &&
+        (keel_formats_has(sniff, "params") || keel_formats_has(sniff, "result")))
+        return "this is half of a batch, whose requests and results stand in two files; join them: cat "
+               "input.jsonl output.jsonl | jq -sc 'group_by(.custom_id)[] | add | {request: .params, response: "
+               ".result.message}'";
     if (keel_formats_has(sniff, "request_body") && keel_formats_has(sniff, "response_body"))
         return "name the pair as Keel does: jq -c '. + {request: .request_body, response: .response_body} | "
                "del(.request_body, .response_body)' FILE | keel import --store FILE -";
