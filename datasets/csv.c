@@ -123,7 +123,11 @@ keel_status keel__csv_open(keel__csv *csv, const char *path, char *text, size_t 
     csv->line += named > 0;
     csv->separator = keel__csv_separator(csv->at, (size_t)(csv->end - csv->at));
     KEEL_TRY(read_row(csv, csv->header, &csv->n_columns, err));
-    for (size_t i = 0; i < csv->n_columns; i++) trim(&csv->header[i]);
+    for (size_t i = 0; i < csv->n_columns; i++) {
+        trim(&csv->header[i]);
+        for (size_t k = 0; k < i && csv->header[i][0]; k++)
+            csv->again[i] += strcmp(csv->header[k], csv->header[i]) == 0;
+    }
     return KEEL_OK;
 }
 
@@ -163,9 +167,8 @@ cJSON *keel__csv_object(const keel__csv *csv, keel__value *build) {
     cJSON *row = keel__value_object(build);
     for (size_t i = 0; i < csv->n_columns; i++) {
         const char *name = csv->header[i];
-        for (int k = 1; name && name[0] && keel_json_get(row, name); k++)
-            name = keel__value_format(build, "%s.%d", csv->header[i], k);
-        if (name && name[0])
+        if (csv->again[i]) name = keel__value_format(build, "%s.%d", name, csv->again[i]);
+        if (name && name[0] && !keel_json_get(row, name))
             keel__value_put_text(build, row, name, keel__value_format(build, "%s", csv->fields[i]));
     }
     return row;

@@ -19,6 +19,7 @@ typedef struct keel__csv {
     size_t line;    /* of *at, from 1 */
     size_t n_columns;
     char *header[KEEL__CSV_MAX_COLUMNS];
+    int again[KEEL__CSV_MAX_COLUMNS]; /* how many columns before have the same name */
     char *fields[KEEL__CSV_MAX_COLUMNS];
 } keel__csv;
 

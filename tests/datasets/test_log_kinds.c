@@ -168,7 +168,7 @@ static const struct {
     {"sep=;\r\nprompt;response\r\nq;a\r\n", TURNS, "1:q|2:a"},
     {" prompt , response\nq,a\n", TURNS, "1:q|2:a"},
     {"prompt,response\n\nq,a\n\r\n\n", TURNS, "1:q|2:a"},
-    {"prompt,response,response\nq,a,b\n", META, "{\"response.1\":\"b\"}"},
+    {"prompt,response,response, response\nq,a,b,c\n", META, "{\"response.1\":\"b\",\"response.2\":\"c\"}"},
     {"prompt,response,risk\nq,a,Dangerous\n", "SELECT risk FROM conversations", "2"},
     {"prompt,response,risk\nq,a,Unharmful\n", "SELECT risk FROM conversations", "1"},
     {"prompt,response,outcome\nq,a,Partial Refusal\n", "SELECT outcome FROM candidates", "2"},
