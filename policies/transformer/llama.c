@@ -8,6 +8,7 @@
 #include "core/gemm.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "policies/transformer/layer_kept.h"
 #include "policies/transformer/llama_fake.h"
 #include "policies/transformer/llama_internal.h"
@@ -354,13 +355,20 @@ static keel_status make_rows(keel_llama *llama, uint64_t seed, keel_err *err) {
 
 /* ---- opening ---- */
 
-/* A template that is not understood is no reason not to open a model. */
+/* A template that is not understood is no reason not to open a model. One that is no text is not kept: no
+ * file that is written may hold it. */
 keel_status keel__llama_keep_template(keel_llama *llama, const char *text, const char *where, keel_err *err) {
     keel_err told = {0};
-    llama->chat_source = keel_arena_strdup(&llama->files->arena, text);
-    if (!llama->chat_source) return keel_nomem(err, where);
+    const size_t length = strlen(text), good = keel_utf8_valid_prefix(text, length);
     keel_chat_template_close(llama->chat);
     llama->chat = NULL;
+    llama->chat_source = NULL;
+    if (good < length) {
+        keel_log(KEEL_LOG_INFO, "%s: the chat template is left out: byte %zu is no UTF-8", where, good + 1);
+        return KEEL_OK;
+    }
+    llama->chat_source = keel_arena_strdup(&llama->files->arena, text);
+    if (!llama->chat_source) return keel_nomem(err, where);
     const keel_status status = keel_chat_template_parse(&llama->chat, text, where, &told);
     if (status == KEEL_E_NOMEM) return keel_nomem(err, where);
     if (status != KEEL_OK)
