@@ -87,22 +87,24 @@ static keel_status read_row(keel__csv *csv, char **fields, size_t *count, keel_e
     return KEEL_OK;
 }
 
+enum { N_SEPARATORS = 4 };
+static const char separators[N_SEPARATORS + 1] = ",\t;|";
+
 size_t keel__csv_sep_line(const char *text, size_t length) {
-    if (length < 6 || memcmp(text, "sep=", 4) != 0 || !memchr(",;\t", text[4], 3)) return 0;
+    if (length < 6 || memcmp(text, "sep=", 4) != 0 || !strchr(separators, text[4])) return 0;
     const size_t end = 5 + (text[5] == '\r');
     return end < length && text[end] == '\n' ? end + 1 : 0;
 }
 
 char keel__csv_separator(const char *text, size_t length) {
-    static const char separators[] = ",\t;";
-    size_t counts[3] = {0}, best = 0;
+    size_t counts[N_SEPARATORS] = {0}, best = 0;
     bool quoted = false;
     for (size_t i = 0; i < length && (quoted || !memchr("\r\n", text[i], 2)); i++) {
         quoted ^= text[i] == '"';
-        const char *found = quoted ? NULL : memchr(separators, text[i], 3);
+        const char *found = quoted ? NULL : memchr(separators, text[i], N_SEPARATORS);
         if (found) counts[found - separators]++;
     }
-    for (size_t k = 1; k < 3; k++)
+    for (size_t k = 1; k < N_SEPARATORS; k++)
         if (counts[k] > counts[best]) best = k;
     return separators[best];
 }

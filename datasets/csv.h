@@ -1,6 +1,6 @@
 /* A strict reader of CSV as RFC 4180 has it (quotes doubled inside quotes, commas and line breaks kept), with
- * line numbers. Lines may end in LF too. Fields may be separated by tabs or semicolons, if the header is.
- * Internal to this room. */
+ * line numbers. Lines may end in LF too. Fields may be separated by tabs, semicolons or upright strokes, if
+ * the header is. Internal to this room. */
 #ifndef KEEL_DATASETS_CSV_H
 #define KEEL_DATASETS_CSV_H
 
@@ -39,8 +39,8 @@ cJSON *keel__csv_object(const keel__csv *csv, keel__value *build);
 /* The length of a first line that only names the separator, as some programs write for Excel: sep=; 0: there
  * is none. */
 size_t keel__csv_sep_line(const char *text, size_t length);
-/* What separates the fields of a header row: comma, tab or semicolon, whichever occurs most, a comma if none
- * does. */
+/* What separates the fields of a header row: comma, tab, semicolon or upright stroke, whichever occurs most,
+ * a comma if none does. */
 char keel__csv_separator(const char *text, size_t length);
 
 #endif

@@ -1,4 +1,4 @@
-/* Tables with a line of column names, separated by commas, semicolons or tabs: a prompt and its answer a line
+/* Tables with a line of column names, separated as csv.h says: a prompt and its answer a line
  * (row.h), or a message a line with role and content, where lines of one id, wherever they stand, are one
  * conversation; lines without one are, as long as they follow each other. Tables with prompt_id in place of
  * the prompt are joined with prompts.csv in the same folder.

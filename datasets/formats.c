@@ -269,6 +269,12 @@ bool keel_formats_has(const keel_sniff *sniff, const char *name) {
     return false;
 }
 
+bool keel_formats_calls(const keel_sniff *sniff, const char *name) {
+    for (size_t i = 0; i < sniff->n_names; i++)
+        if (strcasecmp(sniff->names[i], name) == 0) return true;
+    return false;
+}
+
 bool keel_formats_contains(const keel_sniff *sniff, const char *part) {
     const size_t length = strlen(part);
     const char *at = sniff->text, *end = sniff->text + sniff->length;

@@ -57,6 +57,7 @@ bool keel_formats_plausible(const char *file_name);
 /* Fills sniff from the beginning of a source, which may be cut off anywhere. text must outlive it. */
 void keel_formats_sniff(const char *text, size_t length, keel_sniff *out);
 bool keel_formats_has(const keel_sniff *sniff, const char *name);      /* among the names */
+bool keel_formats_calls(const keel_sniff *sniff, const char *name);    /* likewise, in letters of any case */
 bool keel_formats_contains(const keel_sniff *sniff, const char *part); /* anywhere in the text */
 /* The format that the content of the source looks like, KEEL_E_PARSE with the keys that it has if there is
  * none. An empty source is of the first format. Reads nothing away. */

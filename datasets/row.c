@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/decimal.h"
 #include "core/hash.h"
@@ -73,21 +74,27 @@ static bool is_empty(const cJSON *item) {
     return !item || cJSON_IsNull(item) || (cJSON_IsString(item) && !item->valuestring[0]);
 }
 
+/* A key as it is known, or else in letters of any case. */
+static const cJSON *known(const cJSON *row, const char *name) {
+    const cJSON *item = keel_json_get(row, name);
+    for (const cJSON *next = row->child; !item && next; next = next->next)
+        if (next->string && strcasecmp(next->string, name) == 0) item = next;
+    return item;
+}
+
 static const cJSON *find(const keel__row_state *rows, const cJSON *row, keel__field field) {
+    const cJSON *item = NULL;
     if (rows->names[field]) return keel_json_get(row, rows->names[field]);
-    for (size_t i = 0; defaults[field][i]; i++) {
-        const cJSON *item = keel_json_get(row, defaults[field][i]);
-        if (item) return item;
-    }
-    return NULL;
+    for (size_t i = 0; !item && defaults[field][i]; i++) item = known(row, defaults[field][i]);
+    return item;
 }
 
 bool keel__row_looks_like(const keel_sniff *sniff) {
     bool has[2] = {false, false};
     for (int k = 0; k < 2; k++)
         for (size_t i = 0; defaults[k ? KEEL__FIELD_RESPONSE : KEEL__FIELD_PROMPT][i]; i++)
-            has[k] =
-                has[k] || keel_formats_has(sniff, defaults[k ? KEEL__FIELD_RESPONSE : KEEL__FIELD_PROMPT][i]);
+            has[k] = has[k] ||
+                     keel_formats_calls(sniff, defaults[k ? KEEL__FIELD_RESPONSE : KEEL__FIELD_PROMPT][i]);
     return (has[0] || keel_formats_has(sniff, "prompt_id")) && has[1];
 }
 
@@ -173,7 +180,8 @@ static keel_status read_word(reading *in, keel__field field, int first, int end,
     const bool named = in->rows->names[field] != NULL;
     *found = NULL;
     for (size_t i = 0; named ? i < 1 : defaults[field][i] != NULL; i++) {
-        const cJSON *item = keel_json_get(in->row, named ? in->rows->names[field] : defaults[field][i]);
+        const cJSON *item =
+            named ? keel_json_get(in->row, in->rows->names[field]) : known(in->row, defaults[field][i]);
         if (is_empty(item)) continue;
         const char *value = cJSON_IsString(item) ? item->valuestring
                             : cJSON_IsBool(item) ? (cJSON_IsTrue(item) ? "true" : "false")
@@ -192,7 +200,7 @@ static keel_status read_word(reading *in, keel__field field, int first, int end,
 /* A number, or a word for up or down. */
 static keel_status read_feedback(reading *in) {
     const char *named = in->rows->names[KEEL__FIELD_FEEDBACK];
-    const cJSON *item = keel_json_get(in->row, named ? named : "feedback"), *found;
+    const cJSON *item = named ? keel_json_get(in->row, named) : known(in->row, "feedback"), *found;
     char *end = NULL;
     const double value = cJSON_IsString(item) ? keel_decimal_read(item->valuestring, &end) : 0;
     const bool number = end && end != item->valuestring && !*end;

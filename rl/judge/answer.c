@@ -52,6 +52,13 @@ double keel_answer_log_behaviour(const keel_base *base, const keel_decision *dec
     return (double)choice->log_prior[action];
 }
 
+bool keel_answer_propensity_unused(const keel_base *base, const keel_decision *decision, size_t candidate) {
+    const keel_optional *logged = &decision->candidates[candidate].propensity;
+    if (base->space == KEEL_SPACE_OUTCOMES) return logged->present;
+    return base->space == KEEL_SPACE_CANDIDATES && decision->n_candidates == 1 && logged->present &&
+           logged->value < 1;
+}
+
 /* ---- answers ---- */
 
 keel_reward keel_answer_reward(const keel_reward_view *log, size_t decision, size_t candidate) {

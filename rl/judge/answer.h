@@ -59,6 +59,9 @@ size_t keel_answer_taken(const keel_decision *decision, const char *model);
  * (may be NULL). */
 double keel_answer_log_behaviour(const keel_base *base, const keel_decision *decision, size_t candidate,
                                  const keel_choice *choice, int32_t action, bool *by_base);
+/* Whether a logged propensity is not of that choice: of a text where outcomes are chosen, below 1 of a lone
+ * candidate where candidates are. */
+bool keel_answer_propensity_unused(const keel_base *base, const keel_decision *decision, size_t candidate);
 
 /* Whether somebody judged it: its outcome or its accuracy is known. A latency alone says nothing of the
  * answer, and the safety of a benign conversation is known whatever is answered. */

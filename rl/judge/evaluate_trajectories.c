@@ -34,7 +34,7 @@ static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, step *ma
     bool by_base, present;
     const double log_behaviour = keel_answer_log_behaviour(base, decision, c, &s->base[d], action, &by_base);
     e->ope.estimated |= by_base;
-    e->ope.unused |= base->space == KEEL_SPACE_OUTCOMES && decision->candidates[c].propensity.present;
+    e->ope.unused |= keel_answer_propensity_unused(base, decision, c);
     if (!(log_behaviour > -INFINITY)) return false;
     keel_reward reward = keel_answer_reward(&s->log, d, c);
     out->reward = keel_reward_composite(&reward, e->config->weight, &present);

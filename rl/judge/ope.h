@@ -61,7 +61,7 @@ typedef struct keel_ope {
     double support;              /* mean over steps of the policy's probability of the logged action */
     double mean_weight;          /* of whole trajectories; 1 is expected of true propensities */
     bool propensities_estimated; /* pi_base stood in for missing propensities */
-    bool propensities_unused;    /* the log has some, of texts; the policy chooses outcomes */
+    bool propensities_unused;    /* some of the log are not of the choice (rl/judge/answer.h) */
     bool propensities_refuted;   /* the mean weight is shown to be above 1 (confidence .999) */
     bool headline;               /* ess >= 30 and not refuted; otherwise no estimate is reliable */
 } keel_ope;
@@ -80,7 +80,7 @@ typedef struct keel_ope_log {
     size_t longest, n_conversations; /* largest conversation number + 1 */
     bool unmodelled;                 /* q or v of some step is not known */
     bool estimated;                  /* pi_base stood in for missing propensities */
-    bool unused;                     /* logged propensities are of texts, and the space is of outcomes */
+    bool unused;                     /* some logged propensities are not of the choice */
     double probability;              /* sum over steps */
     struct keel_spool *steps, *trajectories, *values;
 } keel_ope_log;

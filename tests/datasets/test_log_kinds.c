@@ -166,6 +166,10 @@ static const struct {
     {"[" LOG(Q "," SAID) "]", TURNS, "1:q|2:a"},
     /* tables as spreadsheets and scripts write them */
     {"sep=;\r\nprompt;response\r\nq;a\r\n", TURNS, "1:q|2:a"},
+    {"prompt|response|risk\nq, r|a; b|benign\n", TURNS, "1:q, r|2:a; b"},
+    {"Prompt,Response,RISK\nq,a,Dangerous\n", "SELECT risk FROM conversations", "2"},
+    {"{\"Question\":\"q\",\"Answer\":\"a\",\"Model\":\"m\"}\n", "SELECT model FROM candidates", "m"},
+    {"{\"Prompt\":\"p\",\"prompt\":\"q\",\"response\":\"a\"}\n", TURNS, "1:q|2:a"},
     {" prompt , response\nq,a\n", TURNS, "1:q|2:a"},
     {"prompt,response\n\nq,a\n\r\n\n", TURNS, "1:q|2:a"},
     {"prompt,response,response, response\nq,a,b,c\n", META, "{\"response.1\":\"b\",\"response.2\":\"c\"}"},

@@ -65,6 +65,8 @@ static void a_propensity_is_of_the_answers_beside_it(void **state) {
         assert_false(by_base);
         assert_float_equal(exp(keel_answer_log_behaviour(&acts, &decision, 0, &choice, 0, &by_base)),
                            cases[i].logged[0], 1e-12);
+        assert_int_equal(keel_answer_propensity_unused(&sets, &decision, 0), cases[i].n == 1);
+        assert_false(keel_answer_propensity_unused(&acts, &decision, 0));
     }
 }
 

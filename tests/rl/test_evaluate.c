@@ -186,6 +186,7 @@ static void answers_taken_side_by_side_share_the_behaviour_evenly(void **state) 
     t.got = evaluate(NULL, 1);
     assert_true(fabs(t.got.ope.estimate[KEEL_OPE_WIS].value - 0.8 / 3 * 0.6 / 0.7) < 1e-6);
     assert_true(fabs(t.got.ope.max_weight - 0.4) < 1e-6);
+    assert_true(t.got.ope.propensities_unused && !t.got.ope.propensities_estimated);
 }
 
 /* A pair counts both of its answers, wherever the first stands: what the log returned is what it earned. */
