@@ -158,8 +158,9 @@ static keel_status judge(doing *work, bool *good, keel_err *err) {
     if (!work->gates_met)
         return say(work, err, "a gate is not met: %s", work->missed ? work->missed : "see its evaluation");
     if (work->served && work->refuted)
-        return say(work, err,
-                   "not shown to be better: the propensities of the log are not of its choices (keel eval)");
+        return say(
+            work, err,
+            "not shown to be better: the propensities of the log are not of its choices; see keel eval");
     *good = !work->served || (out->low.present && out->low.value > 0);
     if (!work->served)
         return say(work, err, "%s",

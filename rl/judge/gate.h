@@ -34,7 +34,9 @@ typedef struct keel_gate_result {
 } keel_gate_result;
 
 /* A metric of which nothing is known never meets a gate; nor does an estimate over propensities that are
- * refuted (rl/judge/ope.h). KEEL_E_USAGE: a malformed expression, an unknown name (the error lists the
+ * refuted (rl/judge/ope.h).
+ *
+ * KEEL_E_USAGE: a malformed expression, an unknown name (the error lists the
  * names), or a threshold outside the range of the metric, which it would always or never meet. */
 keel_status keel_gate_check(const char *expression, const keel_evaluation_set *set, keel_gate_result *out,
                             keel_err *err);

@@ -314,7 +314,7 @@ static keel_status find_blend(sums *s, keel_pool *pool, keel_err *err) {
 
 /* ---- what else is said ---- */
 
-/* Of each trajectory its weight, times what it returns above the least that it could or alone. Every
+/* The weight of each trajectory: alone, or times what it returns above the least that it could. Every
  * twentieth conversation chooses where to truncate and is not counted; of the others the moments are kept, as
  * they come (Welford 1962). */
 typedef struct surplus {
