@@ -200,25 +200,14 @@ static void langfuse_scores_may_lie_in_other_files(void **state) {
 
 static void otel_spans_of_a_conversation_are_joined(void **state) {
     (void)state;
-    put("o.jsonl",
-        SPANS(SPAN("1700000000000000000", "1700000000250000000",
-                   TEXT("gen_ai.conversation.id", "c") "," TEXT("gen_ai.request.model", "m") "," TEXT(
-                       "gen_ai.input.messages",
-                       "[" MESSAGE("user",
-                                   "Hi") "]") "," TEXT("gen_ai.output.messages",
-                                                       "[" MESSAGE("assistant", "Hello") "," MESSAGE(
-                                                           "assistant",
-                                                           "Hey") "]")) "," SPAN("5", "6",
-                                                                                 TEXT("gen_ai.operation.name",
-                                                                                      "execute_tool")))
-            SPANS(SPAN(
-                "1700000001000000000", "1700000001500000000",
-                TEXT("gen_ai.conversation.id", "c") "," TEXT(
-                    "gen_ai.input.messages",
-                    "[" MESSAGE("user", "Hi") "," MESSAGE("assistant", "Hello") "," MESSAGE(
-                        "user",
-                        "And?") "]") "," TEXT("gen_ai.output.messages",
-                                              "[{\\\"role\\\":\\\"assistant\\\",\\\"parts\\\":[{\\\"type\\\":\\\"reasoning\\\",\\\"content\\\":\\\"hm\\\"},{\\\"type\\\":\\\"tool_call\\\",\\\"name\\\":\\\"f\\\",\\\"arguments\\\":{\\\"x\\\":1}}]}]"))));
+    /* clang-format off */
+    put("o.jsonl", SPANS(SPAN("1700000000000000000", "1700000000250000000", TEXT("gen_ai.conversation.id", "c") ","
+             TEXT("gen_ai.request.model", "m") ","
+             TEXT("gen_ai.input.messages", "[" MESSAGE("user", "Hi") "]") ","
+             TEXT("gen_ai.output.messages", "[" MESSAGE("assistant", "Hello") "," MESSAGE("assistant", "Hey") "]")) "," SPAN("5", "6", TEXT("gen_ai.operation.name", "execute_tool"))) SPANS(SPAN("1700000001000000000", "1700000001500000000", TEXT("gen_ai.conversation.id", "c") ","
+             TEXT("gen_ai.input.messages", "[" MESSAGE("user", "Hi") "," MESSAGE("assistant", "Hello") "," MESSAGE("user", "And?") "]") ","
+             TEXT("gen_ai.output.messages", "[{\\\"role\\\":\\\"assistant\\\",\\\"parts\\\":[{\\\"type\\\":\\\"reasoning\\\",\\\"content\\\":\\\"hm\\\"},{\\\"type\\\":\\\"tool_call\\\",\\\"name\\\":\\\"f\\\",\\\"arguments\\\":{\\\"x\\\":1}}]}]"))));
+    /* clang-format on */
     assert_ok(import_as(NULL, NULL, in("o.jsonl")));
     const keel_conversation *got = only();
     assert_string_equal(got->external_id, "c");
@@ -332,25 +321,12 @@ static void otel_structured_events_and_numbered_attributes(void **state) {
 
 static void otel_messages_may_be_events_or_records(void **state) {
     (void)state;
-    put("e.json",
-        SPANS(
-            "{\"traceId\":\"t1\",\"spanId\":\"s\",\"startTimeUnixNano\":\"1000000000\",\"endTimeUnixNano\":"
-            "\"1250000000\",\"attributes\":[" TEXT(
-                "gen_ai.request.model",
-                "m") "],\"events\":["
-                     "{\"name\":\"gen_ai.user.message\",\"attributes\":[" TEXT(
-                         "content",
-                         "Hi") "]},"
-                               "{\"name\":\"gen_ai.choice\",\"attributes\":[" TEXT(
-                                   "gen_ai.event.content",
-                                   "{\\\"message\\\":{\\\"content\\\":\\\"Hello\\\"}}") "]}]},"
-                                                                                        "{\"traceId\":\"t2\",\"attributes\":[],\"events\":["
-                                                                                        "{\"name\":\"gen_ai.content.prompt\",\"attributes\":[" TEXT(
-                                                                                            "gen_ai.prompt",
-                                                                                            "[{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"Yo\\\"}]") "]},"
-                                                                                                                                                        "{\"name\":\"gen_ai.content.completion\",\"attributes\":[" TEXT(
-                                                                                                                                                            "gen_ai.completion",
-                                                                                                                                                            "Ho") "]}]}"));
+    /* clang-format off */
+    put("e.json", SPANS("{\"traceId\":\"t1\",\"spanId\":\"s\",\"startTimeUnixNano\":\"1000000000\",\"endTimeUnixNano\":" "\"1250000000\",\"attributes\":[" TEXT("gen_ai.request.model", "m") "],\"events\":[" "{\"name\":\"gen_ai.user.message\",\"attributes\":[" TEXT("content", "Hi") "]},"
+         "{\"name\":\"gen_ai.choice\",\"attributes\":[" TEXT("gen_ai.event.content", "{\\\"message\\\":{\\\"content\\\":\\\"Hello\\\"}}") "]}]},"
+         "{\"traceId\":\"t2\",\"attributes\":[],\"events\":[" "{\"name\":\"gen_ai.content.prompt\",\"attributes\":[" TEXT("gen_ai.prompt", "[{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"Yo\\\"}]") "]},"
+         "{\"name\":\"gen_ai.content.completion\",\"attributes\":[" TEXT("gen_ai.completion", "Ho") "]}]}"));
+    /* clang-format on */
     assert_ok(import_as(NULL, NULL, in("e.json")));
     const keel_conversation *got = get("otel:t1");
     assert_int_equal(got->n_turns, 2);
@@ -367,36 +343,18 @@ static void otel_messages_may_be_events_or_records(void **state) {
  */
 static void otel_records_of_a_span_are_one_call(void **state) {
     (void)state;
-    put("r.json",
-        LOGS(RECORD("a", "gen_ai.system.message", BODY(TEXT("content", "S"))) "," RECORD("b", "gen_ai.user.message", BODY(TEXT("content", "Alone"))) "," RECORD(
-            "a", "gen_ai.user.message",
-            BODY(TEXT(
-                "content",
-                "Hi"))) "," RECORD("a", "gen_ai.choice",
-                                   CHOICE(
-                                       "No.",
-                                       "content_filter")) "," RECORD("a", "gen_ai.system.message",
-                                                                     BODY(TEXT(
-                                                                         "content",
-                                                                         "S"))) "," RECORD("a",
-                                                                                           "gen_ai.user.message",
-                                                                                           BODY(TEXT(
-                                                                                               "content",
-                                                                                               "Hi"))) "," RECORD("a",
-                                                                                                                  "gen_ai.assistant.message",
-                                                                                                                  BODY(TEXT(
-                                                                                                                      "content",
-                                                                                                                      "No."))) "," RECORD("a",
-                                                                                                                                          "gen_ai.user.message",
-                                                                                                                                          BODY(TEXT(
-                                                                                                                                              "content",
-                                                                                                                                              "Why?"))) "," RECORD("a",
-                                                                                                                                                                   "gen_ai.user.message",
-                                                                                                                                                                   "\"body\":{\"kvlistValue\":{\"values\":[]}}") "," RECORD("a",
-                                                                                                                                                                                                                            "gen_ai.choice",
-                                                                                                                                                                                                                            CHOICE(
-                                                                                                                                                                                                                                "So.",
-                                                                                                                                                                                                                                "stop"))));
+    /* clang-format off */
+    put("r.json", LOGS(RECORD("a", "gen_ai.system.message", BODY(TEXT("content", "S"))) ","
+         RECORD("b", "gen_ai.user.message", BODY(TEXT("content", "Alone"))) ","
+         RECORD("a", "gen_ai.user.message", BODY(TEXT("content", "Hi"))) ","
+         RECORD("a", "gen_ai.choice", CHOICE("No.", "content_filter")) ","
+         RECORD("a", "gen_ai.system.message", BODY(TEXT("content", "S"))) ","
+         RECORD("a", "gen_ai.user.message", BODY(TEXT("content", "Hi"))) ","
+         RECORD("a", "gen_ai.assistant.message", BODY(TEXT("content", "No."))) ","
+         RECORD("a", "gen_ai.user.message", BODY(TEXT("content", "Why?"))) ","
+         RECORD("a", "gen_ai.user.message", "\"body\":{\"kvlistValue\":{\"values\":[]}}") ","
+         RECORD("a", "gen_ai.choice", CHOICE("So.", "stop"))));
+    /* clang-format on */
     assert_ok(import_as(NULL, NULL, in("r.json")));
     const keel_conversation *got = only();
     assert_string_equal(got->external_id, "t");
@@ -410,21 +368,22 @@ static void otel_records_of_a_span_are_one_call(void **state) {
 
 static void otel_numbered_attributes_may_have_calls_without_content(void **state) {
     (void)state;
-    put("n.json",
-        SPANS("{\"traceId\":\"t1\",\"attributes\":[" TEXT("gen_ai.prompt.0.role", "user") "," TEXT("gen_ai.prompt.0.content", "Roll") "," TEXT("gen_ai.prompt.1.role", "assistant") "," TEXT(
-            "gen_ai.prompt.1.tool_calls.0.name",
-            "roll") "," TEXT("gen_ai.prompt.1.tool_calls.0.arguments",
-                             "{}") "," TEXT("gen_ai.prompt.2.role",
-                                            "tool") "," TEXT("gen_ai.prompt.2.content",
-                                                             "4") "," TEXT("gen_ai.completion.0.content",
-                                                                           "A four") "," TEXT("gen_ai.completion.0.finish_reason",
-                                                                                              "length") "]},"
-                                                                                                        "{\"traceId\":\"t2\",\"attributes\":[" TEXT("llm.input_messages.0.message.role", "user") "," TEXT(
-                                                                                                            "llm.input_messages.0.message.content",
-                                                                                                            "Hi") "," TEXT("llm.model_name",
-                                                                                                                           "m") "," TEXT("llm.output_messages.0.message.role",
-                                                                                                                                         "assistant") "," TEXT("llm.output_messages.0.message.tool_calls.0.tool_call.function.name",
-                                                                                                                                                               "f") "]}"));
+    /* clang-format off */
+    put("n.json", SPANS("{\"traceId\":\"t1\",\"attributes\":[" TEXT("gen_ai.prompt.0.role", "user") ","
+             TEXT("gen_ai.prompt.0.content", "Roll") ","
+             TEXT("gen_ai.prompt.1.role", "assistant") ","
+             TEXT("gen_ai.prompt.1.tool_calls.0.name", "roll") ","
+             TEXT("gen_ai.prompt.1.tool_calls.0.arguments", "{}") ","
+             TEXT("gen_ai.prompt.2.role", "tool") ","
+             TEXT("gen_ai.prompt.2.content", "4") ","
+             TEXT("gen_ai.completion.0.content", "A four") ","
+             TEXT("gen_ai.completion.0.finish_reason", "length") "]},"
+         "{\"traceId\":\"t2\",\"attributes\":[" TEXT("llm.input_messages.0.message.role", "user") ","
+             TEXT("llm.input_messages.0.message.content", "Hi") ","
+             TEXT("llm.model_name", "m") ","
+             TEXT("llm.output_messages.0.message.role", "assistant") ","
+             TEXT("llm.output_messages.0.message.tool_calls.0.tool_call.function.name", "f") "]}"));
+    /* clang-format on */
     assert_ok(import_as(NULL, NULL, in("n.json")));
     const keel_conversation *got = get("otel:t1");
     assert_int_equal(got->n_turns, 4);
